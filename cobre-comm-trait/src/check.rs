@@ -1,0 +1,166 @@
+//! The argument checks that every backend makes before anything is sent.
+
+use crate::{CommError, Operation, ReduceOp, Reducible};
+
+fn length(
+    operation: Operation,
+    buffer: &'static str,
+    expected: usize,
+    actual: usize,
+) -> Result<(), CommError> {
+    if expected == actual {
+        return Ok(());
+    }
+    Err(CommError::InvalidBufferSize {
+        operation,
+        buffer,
+        expected,
+        actual,
+    })
+}
+
+/// The preconditions of [`allgatherv`](crate::Communicator::allgatherv) on one rank.
+///
+/// Does not allocate when `displs` ascend.
+///
+/// # Errors
+/// [`CommError::InvalidBufferSize`], [`CommError::OverlappingRanges`].
+///
+/// # Panics
+/// If `rank` is not below `size`.
+pub fn allgatherv(
+    (rank, size): (usize, usize),
+    send_len: usize,
+    recv_len: usize,
+    counts: &[usize],
+    displs: &[usize],
+) -> Result<(), CommError> {
+    let operation = Operation::Allgatherv;
+    length(operation, "counts", size, counts.len())?;
+    length(operation, "displs", size, displs.len())?;
+    length(operation, "send", counts[rank], send_len)?;
+    let mut end_so_far = 0;
+    let mut ascending = true;
+    for (&count, &displ) in counts.iter().zip(displs) {
+        let end = displ.saturating_add(count);
+        if count > 0 && end > recv_len {
+            return Err(CommError::InvalidBufferSize {
+                operation,
+                buffer: "recv",
+                expected: end,
+                actual: recv_len,
+            });
+        }
+        if count > 0 {
+            ascending &= displ >= end_so_far;
+            end_so_far = end;
+        }
+    }
+    if ascending {
+        Ok(())
+    } else {
+        disjoint(counts, displs)
+    }
+}
+
+#[cold]
+fn disjoint(counts: &[usize], displs: &[usize]) -> Result<(), CommError> {
+    let mut order: Vec<usize> = (0..counts.len()).filter(|&i| counts[i] > 0).collect();
+    order.sort_by_key(|&i| displs[i]);
+    match order
+        .windows(2)
+        .find(|pair| displs[pair[0]] + counts[pair[0]] > displs[pair[1]])
+    {
+        None => Ok(()),
+        Some(pair) => Err(CommError::OverlappingRanges {
+            operation: Operation::Allgatherv,
+            first: pair[0],
+            second: pair[1],
+        }),
+    }
+}
+
+/// The preconditions of [`allreduce`](crate::Communicator::allreduce) on one rank.
+///
+/// # Errors
+/// [`CommError::InvalidBufferSize`], [`CommError::InvalidReduceOp`].
+pub fn allreduce<T: Reducible>(
+    send_len: usize,
+    recv_len: usize,
+    op: ReduceOp,
+) -> Result<(), CommError> {
+    if send_len == 0 {
+        return length(Operation::Allreduce, "send", 1, 0);
+    }
+    length(Operation::Allreduce, "recv", send_len, recv_len)?;
+    if T::supports(op) {
+        Ok(())
+    } else {
+        Err(CommError::InvalidReduceOp {
+            op,
+            element: T::NAME,
+        })
+    }
+}
+
+/// The preconditions of [`broadcast`](crate::Communicator::broadcast) on one rank.
+///
+/// # Errors
+/// [`CommError::InvalidRoot`].
+pub fn broadcast(root: usize, size: usize) -> Result<(), CommError> {
+    if root < size {
+        Ok(())
+    } else {
+        Err(CommError::InvalidRoot { root, size })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{allgatherv, allreduce};
+    use crate::{CommError, Operation, ReduceOp};
+
+    #[test]
+    fn ranges_in_any_order_with_gaps_are_fine() {
+        assert_eq!(allgatherv((1, 3), 2, 10, &[3, 2, 0], &[7, 0, 99]), Ok(()));
+    }
+
+    #[test]
+    fn overlapping_ranges_are_named() {
+        assert_eq!(
+            allgatherv((0, 3), 3, 10, &[3, 2, 1], &[4, 0, 1]),
+            Err(CommError::OverlappingRanges {
+                operation: Operation::Allgatherv,
+                first: 1,
+                second: 2
+            })
+        );
+    }
+
+    #[test]
+    fn a_range_past_the_end_or_past_the_address_space_is_refused() {
+        for displ in [9, usize::MAX] {
+            let error = allgatherv((0, 1), 2, 10, &[2], &[displ]);
+            assert!(
+                matches!(
+                    error,
+                    Err(CommError::InvalidBufferSize { buffer: "recv", .. })
+                ),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reduction_of_nothing_is_refused() {
+        assert_eq!(
+            allreduce::<f64>(0, 0, ReduceOp::Sum),
+            Err(CommError::InvalidBufferSize {
+                operation: Operation::Allreduce,
+                buffer: "send",
+                expected: 1,
+                actual: 0
+            })
+        );
+    }
+}

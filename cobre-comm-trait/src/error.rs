@@ -1,0 +1,296 @@
+//! Errors as data: the offending value, who caused it, and what was being done.
+
+use crate::ReduceOp;
+
+/// A collective operation, as errors and reports name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// [`Communicator::barrier`](crate::Communicator::barrier).
+    Barrier,
+    /// [`Communicator::broadcast`](crate::Communicator::broadcast).
+    Broadcast,
+    /// [`Communicator::allreduce`](crate::Communicator::allreduce).
+    Allreduce,
+    /// [`Communicator::allgatherv`](crate::Communicator::allgatherv).
+    Allgatherv,
+    /// [`SharedMemoryProvider::create_shared_region`](crate::SharedMemoryProvider::create_shared_region).
+    CreateRegion,
+    /// The end of an epoch of a shared region.
+    Fence,
+    /// [`SharedMemoryProvider::split_local`](crate::SharedMemoryProvider::split_local).
+    SplitLocal,
+}
+
+impl Operation {
+    /// The name as it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Barrier => "barrier",
+            Self::Broadcast => "broadcast",
+            Self::Allreduce => "allreduce",
+            Self::Allgatherv => "allgatherv",
+            Self::CreateRegion => "create_shared_region",
+            Self::Fence => "fence",
+            Self::SplitLocal => "split_local",
+        }
+    }
+}
+
+impl core::fmt::Display for Operation {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One rank's call of a collective, as its peers saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Call {
+    /// The rank that called.
+    pub rank: usize,
+    /// The how-manieth collective of the communicator it was for that rank, from 1.
+    pub number: u64,
+    /// What was called.
+    pub operation: Operation,
+    /// The arguments in short, for example `f64[156], Sum`.
+    pub arguments: String,
+    /// Where, as `file:line`, if the rank still had room to record it.
+    pub location: Option<String>,
+}
+
+impl Call {
+    /// The record of `operation`, the `number`-th collective of `rank`.
+    #[must_use]
+    pub fn new(
+        rank: usize,
+        number: u64,
+        operation: Operation,
+        arguments: String,
+        location: Option<String>,
+    ) -> Self {
+        Self {
+            rank,
+            number,
+            operation,
+            arguments,
+            location,
+        }
+    }
+}
+
+impl core::fmt::Display for Call {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "rank {} called {}({}) as operation {}",
+            self.rank, self.operation, self.arguments, self.number
+        )?;
+        match &self.location {
+            Some(location) => write!(f, " at {location}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a rank ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// It left (returned from `main`, exited or dropped its communicator) while others waited for
+    /// it; the exit code where it is known.
+    Exited(Option<i32>),
+    /// It was ended by this signal.
+    Signaled(i32),
+    /// It panicked.
+    Panicked,
+    /// It is gone; nobody that could know how was watching.
+    Died,
+}
+
+impl core::fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Exited(Some(code)) => write!(f, "exited with code {code}"),
+            Self::Exited(None) => f.write_str("left the job"),
+            Self::Signaled(signal) => write!(f, "was killed by signal {signal}"),
+            Self::Panicked => f.write_str("panicked"),
+            Self::Died => f.write_str("died"),
+        }
+    }
+}
+
+/// Why a collective did not happen.
+///
+/// Unless a variant says otherwise, the error is final: the communicator is *poisoned*, every rank
+/// learns the same first cause, and every later collective returns it again.
+///
+/// After an error receive buffers hold initialised but unspecified elements; send buffers, and the
+/// buffer of a broadcast's root, are untouched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommError {
+    /// A buffer, or one of the arrays that describe it, has the wrong length.
+    #[error("{operation}: `{buffer}` must have {expected} elements, but has {actual}")]
+    InvalidBufferSize {
+        /// The call.
+        operation: Operation,
+        /// Which argument.
+        buffer: &'static str,
+        /// Elements required (at least, for a receive buffer).
+        expected: usize,
+        /// Elements given.
+        actual: usize,
+    },
+    /// The root is not a rank.
+    #[error("broadcast: root {root} is not a rank of a communicator of {size}")]
+    InvalidRoot {
+        /// The root given.
+        root: usize,
+        /// The number of ranks.
+        size: usize,
+    },
+    /// Two ranks' ranges of a receive buffer overlap.
+    #[error(
+        "{operation}: the ranges that `counts` and `displs` give to ranks {first} and {second} overlap"
+    )]
+    OverlappingRanges {
+        /// The call.
+        operation: Operation,
+        /// The rank whose range begins first.
+        first: usize,
+        /// The rank whose range begins inside it.
+        second: usize,
+    },
+    /// The reduction is not defined for the element type.
+    #[error("allreduce: {op} is not defined for {element} (bitwise operations need integers)")]
+    InvalidReduceOp {
+        /// The operation given.
+        op: ReduceOp,
+        /// The element type's name.
+        element: &'static str,
+    },
+    /// Two ranks disagree about a call. Every rank gets the same pair.
+    #[error("ranks disagree about a collective: {first}, but {second}")]
+    Mismatch {
+        /// The call of the lower rank.
+        first: Box<Call>,
+        /// The call of the higher rank.
+        second: Box<Call>,
+    },
+    /// A peer rejected its own arguments; it has the details.
+    #[error("a peer rejected its own arguments: {call}")]
+    PeerRejected {
+        /// The rejected call.
+        call: Box<Call>,
+    },
+    /// A rank ended although others still needed it.
+    #[error("rank {rank} (pid {pid}) {cause}, {}", while_in(*.operation))]
+    RankFailed {
+        /// The rank that failed first.
+        rank: usize,
+        /// Its process.
+        pid: u32,
+        /// How it ended.
+        cause: FailureCause,
+        /// The collective in which its absence was noticed; `None` between collectives.
+        operation: Option<Operation>,
+    },
+    /// A rank called [`Communicator::abort`](crate::Communicator::abort).
+    #[error("rank {rank} aborted the job with code {code}")]
+    Aborted {
+        /// The rank that aborted.
+        rank: usize,
+        /// Its code.
+        code: i32,
+    },
+    /// Another thread of this process is inside a collective of this communicator.
+    ///
+    /// Not final: this call did not happen, the other one goes on.
+    #[error(
+        "{operation}: another thread is inside a collective of this communicator; \
+         call from one thread at a time"
+    )]
+    Busy {
+        /// The call that did not happen.
+        operation: Operation,
+    },
+    /// The communicator was inherited through `fork`: only the process that joined may use it.
+    ///
+    /// Not final for the process that joined.
+    #[error("{operation}: this process was forked from a rank and is not a member of the job")]
+    Forked {
+        /// The call that did not happen.
+        operation: Operation,
+    },
+    /// Shared memory could not be had.
+    ///
+    /// Not final: every rank gets it (the message may differ), nothing was allocated, and the
+    /// communicator goes on.
+    #[error("shared memory of {requested_bytes} bytes cannot be allocated: {message}")]
+    AllocationFailed {
+        /// The size wanted; `usize::MAX` if it does not fit the address space.
+        requested_bytes: usize,
+        /// What the operating system said, and the way out.
+        message: String,
+    },
+    /// The shared memory holds what no correct peer writes.
+    #[error("rank {rank} corrupted the job's shared memory: {what}")]
+    Corrupted {
+        /// The rank whose memory it is.
+        rank: usize,
+        /// What was found.
+        what: &'static str,
+    },
+    /// A communicator could not be formed.
+    #[error("{message}")]
+    InitFailed {
+        /// What failed, where, and the way out.
+        message: String,
+    },
+}
+
+fn while_in(operation: Option<Operation>) -> String {
+    operation.map_or_else(
+        || "between collectives".to_owned(),
+        |operation| format!("noticed in {operation}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Call, CommError, FailureCause, Operation};
+
+    #[test]
+    fn messages_carry_the_offending_values() {
+        let call = |rank, operation, location: Option<&str>| {
+            Box::new(Call::new(
+                rank,
+                7,
+                operation,
+                "f64[3], Sum".to_owned(),
+                location.map(str::to_owned),
+            ))
+        };
+        let mismatch = CommError::Mismatch {
+            first: call(0, Operation::Allreduce, Some("src/forward.rs:120")),
+            second: call(1, Operation::Broadcast, None),
+        };
+        assert_eq!(
+            mismatch.to_string(),
+            "ranks disagree about a collective: rank 0 called allreduce(f64[3], Sum) as operation \
+             7 at src/forward.rs:120, but rank 1 called broadcast(f64[3], Sum) as operation 7"
+        );
+        let failed = CommError::RankFailed {
+            rank: 3,
+            pid: 42,
+            cause: FailureCause::Signaled(9),
+            operation: Some(Operation::Barrier),
+        };
+        assert_eq!(
+            failed.to_string(),
+            "rank 3 (pid 42) was killed by signal 9, noticed in barrier"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! The contract between a program that runs as several ranks and the backend that joins them.
+//!
+//! A program written against [`Communicator`] (and [`SharedMemoryProvider`], if it shares tables)
+//! runs on any backend: [`LocalComm`] here is the one of a single process, `cobre-shm` joins the
+//! processes of one machine through shared memory.
+//!
+//! | what | where |
+//! |---|---|
+//! | collectives: allgatherv, allreduce, broadcast, barrier | [`Communicator`] |
+//! | one copy of a table for all ranks, with sound epochs | [`SharedMemoryProvider`] |
+//! | what may be sent | [`CommData`] |
+//! | what a reduction computes, to the bit | [`Reducible`], [`ReduceOp`] |
+//! | everything that can go wrong, as data | [`CommError`] |
+//! | the checks and the suite every backend shares | [`check`], `conformance` (feature) |
+//!
+//! No operating system and no `unsafe` here.
+#![forbid(unsafe_code)]
+
+pub mod check;
+mod communicator;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod data;
+mod error;
+mod local;
+mod reduce;
+mod shared_memory;
+
+pub use communicator::Communicator;
+pub use data::CommData;
+pub use error::{Call, CommError, FailureCause, Operation};
+pub use local::{LocalComm, LocalReader, LocalRegion};
+pub use reduce::{ReduceOp, Reducible};
+pub use shared_memory::{RegionReader, SharedMemoryProvider, SharedRegion, block_range};
