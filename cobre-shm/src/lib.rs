@@ -1,1 +1,106 @@
-//! placeholder
+//! Collectives and shared windows for the processes of one machine, over POSIX shared memory.
+//!
+//! ```
+//! use cobre_comm_trait::{Communicator, ReduceOp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let comm = cobre_shm::init()?;
+//! let mut total = [0];
+//! comm.allreduce(&[comm.rank() as u64 + 1], &mut total, ReduceOp::Sum)?;
+//! assert_eq!(total[0], (1..=comm.size() as u64).sum());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `cobre-launch -n 8 program` starts eight ranks of it. Started alone the same program is a job of
+//! one. Without a launcher, start each rank with `COBRE_SHM_NAME`, `COBRE_SHM_RANK` and
+//! `COBRE_SHM_SIZE` set, in any order.
+//!
+//! The contract of every call is that of [`cobre_comm_trait`]; here is how it is kept. Layers point
+//! one way:
+//!
+//! | layer | modules |
+//! |---|---|
+//! | the operating system | `sys` |
+//! | who owns which bytes | `cell`, `layout`, `segment`, `control`, `staging` |
+//! | waiting and failing | `wait`, `failure` |
+//! | publish and await | `round` |
+//! | algorithms | `collective`, `reduce` |
+//! | calls: signature, log, explanation | `calls`, `sites`, `explain`, `core` |
+//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`observer`] |
+#![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
+
+mod cell;
+mod failure;
+#[cfg(loom)]
+mod model;
+mod primitive;
+mod round;
+mod sys;
+mod wait;
+
+#[cfg(not(loom))]
+mod abort;
+#[cfg(not(loom))]
+mod calls;
+#[cfg(all(not(loom), feature = "cobre-comm"))]
+mod cobre_comm;
+#[cfg(not(loom))]
+mod collective;
+#[cfg(not(loom))]
+mod communicator;
+#[cfg(not(loom))]
+mod config;
+#[cfg(not(loom))]
+mod control;
+#[cfg(not(loom))]
+mod core;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod exit;
+#[cfg(not(loom))]
+mod explain;
+#[cfg(not(loom))]
+mod forming;
+#[cfg(not(loom))]
+mod layout;
+#[cfg(not(loom))]
+mod names;
+#[cfg(not(loom))]
+pub mod observer;
+#[cfg(not(loom))]
+mod reduce;
+#[cfg(not(loom))]
+mod segment;
+#[cfg(not(loom))]
+mod sites;
+#[cfg(not(loom))]
+mod split;
+#[cfg(not(loom))]
+mod staging;
+#[cfg(not(loom))]
+mod window;
+
+#[cfg(not(loom))]
+pub use self::{
+    communicator::ShmComm,
+    config::{
+        ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, LAUNCHER_VAR, NAME_VAR, RANK_VAR, SIZE_VAR,
+        STAGING_VAR,
+    },
+    error::InitError,
+    names::random_job_name,
+    window::{ShmReader, ShmRegion},
+};
+
+/// Joins the job that the environment describes, and returns when all its ranks have. Collective.
+///
+/// Without any `COBRE_SHM_*` variable, or with `COBRE_COMM_BACKEND=local`, this is a job of one.
+///
+/// # Errors
+/// See [`InitError`]; each says what to do.
+#[cfg(not(loom))]
+pub fn init() -> Result<ShmComm, InitError> {
+    ShmComm::from_env()
+}

@@ -1,0 +1,131 @@
+//! The words through which ranks meet: who writes each, and what its values mean.
+//!
+//! Every cache line here has one writer, the rank it belongs to, except the doorbell and the count
+//! of sleepers, which others touch only when somebody sleeps or something has failed. Lines come in
+//! pairs of 128 bytes because processors fetch the neighbour of the line they miss.
+
+use cobre_comm_trait::Operation;
+
+use crate::primitive::{AtomicU32, AtomicU64, SharedBytes};
+
+/// Bytes of payload that travel in the same cell as the flag.
+pub(crate) const INLINE_BYTES: usize = 112;
+
+/// What a rank publishes in one round. Two of them alternate, by the parity of the round.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Slot {
+    /// The last round of this parity that the owner published; 0 at the start. Written last.
+    pub(crate) round: AtomicU64,
+    /// The owner's signature of all its collectives up to and including this round's.
+    pub(crate) signature: AtomicU64,
+    /// The payload, if it fits.
+    pub(crate) payload: SharedBytes<INLINE_BYTES>,
+}
+
+/// The futex word on which ranks sleep that wait for the owner.
+///
+/// Apart from the slots, so that a sleeper never slows a spinner.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Doorbell {
+    /// Changes with every publication (low 24 bits: the round) and with every ring by others
+    /// (high 8 bits: a count).
+    pub(crate) word: AtomicU32,
+}
+
+/// How many ranks sleep on the owner's doorbell. Its own line: the owner reads it in every round,
+/// sleepers write it.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Sleepers {
+    pub(crate) count: AtomicU32,
+}
+
+/// Whether a rank is there.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Presence {
+    /// One of [`ABSENT`], [`JOINED`], [`LEFT`], [`PANICKED`]; only ever increases.
+    pub(crate) state: AtomicU32,
+    /// The rank's process, valid from [`JOINED`] on.
+    pub(crate) pid: AtomicU32,
+    /// The namespace in which `pid` means the process; 0 if unknown.
+    pub(crate) pid_namespace: AtomicU64,
+    /// 1 once the rank has been told of a failure: it cannot be the first cause of one.
+    pub(crate) saw_failure: AtomicU32,
+}
+
+/// Nobody has taken this rank yet.
+pub(crate) const ABSENT: u32 = 0;
+/// A process is this rank.
+pub(crate) const JOINED: u32 = 1;
+/// The rank dropped its communicator, or its process ran its exit hook.
+pub(crate) const LEFT: u32 = 2;
+/// The rank dropped its communicator while a panic unwound its stack.
+pub(crate) const PANICKED: u32 = 3;
+
+/// Everything through which one rank meets the others.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct RankCell {
+    pub(crate) slots: [Slot; 2],
+    pub(crate) bell: Doorbell,
+    pub(crate) sleepers: Sleepers,
+    pub(crate) presence: Presence,
+}
+
+impl RankCell {
+    /// The slot that carries `round`.
+    #[inline]
+    pub(crate) fn slot(&self, round: u64) -> &Slot {
+        &self.slots[usize::from(round % 2 == 1)]
+    }
+}
+
+/// The first failure of the job, 0 while there is none; see [`crate::failure`].
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct FailureWord {
+    pub(crate) code: AtomicU64,
+}
+
+/// The ranks of a job as the waiting layers see them: the control region in production, the heap
+/// under loom.
+pub(crate) trait Members {
+    /// The number of ranks.
+    fn size(&self) -> usize;
+    /// The cell of `rank`.
+    fn cell(&self, rank: usize) -> &RankCell;
+    /// The job's failure word.
+    fn failure(&self) -> &FailureWord;
+    /// Called by a rank that has slept in vain, `naps` times by now, for `peer` to publish `round`:
+    /// finds out from the kernel whether the peer is alive, and fails the job if not.
+    fn examine(&self, operation: Operation, peer: usize, round: u64, naps: u32);
+}
+
+#[cfg(loom)]
+impl RankCell {
+    pub(crate) fn new() -> Self {
+        let slot = || Slot {
+            round: AtomicU64::new(0),
+            signature: AtomicU64::new(0),
+            payload: SharedBytes::new(),
+        };
+        Self {
+            slots: [slot(), slot()],
+            bell: Doorbell {
+                word: AtomicU32::new(0),
+            },
+            sleepers: Sleepers {
+                count: AtomicU32::new(0),
+            },
+            presence: Presence {
+                state: AtomicU32::new(JOINED),
+                pid: AtomicU32::new(0),
+                pid_namespace: AtomicU64::new(0),
+                saw_failure: AtomicU32::new(0),
+            },
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Broadcast: the root publishes piece after piece; the others arrive and read.
+//!
+//! The root waits for nobody, except that a buffer is written again only when its readers have moved
+//! on ([`Rounds::open`](crate::round::Rounds::open)), so it is at most two pieces ahead.
+
+use super::{JobRounds, copy_inline};
+use crate::{cell::INLINE_BYTES, round::Audience, staging, wait::Stopped};
+
+/// Copies `buffer` of `root` to everybody's.
+pub(crate) fn broadcast(
+    rounds: &mut JobRounds<'_>,
+    buffer: &mut [u8],
+    root: usize,
+) -> Result<(), Stopped> {
+    if buffer.len() <= INLINE_BYTES {
+        return inline(rounds, buffer, root);
+    }
+    let control = rounds.members();
+    for piece in buffer.chunks_mut(control.geometry().slot_bytes()) {
+        let round = rounds.open()?;
+        if rounds.rank() == root {
+            staging::copy_in(control, root, round, piece);
+            rounds.publish(round, Audience::Everyone, |_| {});
+        } else {
+            rounds.publish(round, Audience::Nobody, |_| {});
+            rounds.await_peer(root, round)?;
+            staging::copy_out(control, root, round, piece);
+        }
+    }
+    Ok(())
+}
+
+fn inline(rounds: &mut JobRounds<'_>, buffer: &mut [u8], root: usize) -> Result<(), Stopped> {
+    let round = rounds.open()?;
+    if rounds.rank() == root {
+        rounds.publish(round, Audience::Everyone, |payload| payload.put(buffer));
+    } else {
+        rounds.publish(round, Audience::Nobody, |_| {});
+        rounds.await_peer(root, round)?;
+        copy_inline(rounds, root, round, buffer);
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! The collectives, each as a sequence of rounds.
+//!
+//! Which algorithm runs depends on the call's agreed arguments and on the job's header alone, so
+//! that no two ranks can take different ones.
+
+mod allgatherv;
+mod allreduce;
+mod barrier;
+mod broadcast;
+
+pub(crate) use allgatherv::{Layout, allgatherv, gather_all};
+pub(crate) use allreduce::allreduce;
+pub(crate) use barrier::barrier;
+pub(crate) use broadcast::broadcast;
+
+use crate::{cell::INLINE_BYTES, control::Control, round::Rounds};
+
+/// One rank's way through the rounds of one collective of a real job.
+pub(crate) type JobRounds<'a> = Rounds<'a, Control>;
+
+/// Copies the front of the inline payload of `peer`, whose publication of `round` has been awaited.
+///
+/// # Panics
+/// If `into` is longer than a payload.
+fn copy_inline(rounds: &JobRounds<'_>, peer: usize, round: u64, into: &mut [u8]) {
+    #![allow(unsafe_code)]
+    assert!(into.len() <= INLINE_BYTES);
+    rounds.read_inline(peer, round, |payload| {
+        // SAFETY: the payload has INLINE_BYTES bytes, checked above; `peer` does not write it before
+        // this rank publishes a later round.
+        unsafe { core::ptr::copy_nonoverlapping(payload, into.as_mut_ptr(), into.len()) };
+    });
+}

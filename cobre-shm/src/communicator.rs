@@ -1,0 +1,178 @@
+//! The communicator: argument checks, signatures, and the collectives below.
+
+use core::panic::Location;
+use std::sync::Arc;
+
+use cobre_comm_trait::{
+    CommData, CommError, Communicator, Operation, ReduceOp, Reducible, SharedMemoryProvider, check,
+};
+
+use crate::{
+    abort,
+    calls::{Element, Signature},
+    collective::{self, Layout},
+    config::Config,
+    core::Core,
+    error::InitError,
+    exit, forming,
+    round::mix,
+    split,
+    window::{self, ShmRegion},
+};
+
+/// This process' membership of a job, or a job of one.
+///
+/// Dropping it leaves the job without waiting for anybody: a rank that has made all its calls may
+/// go. Not for use by a forked child ([`CommError::Forked`]).
+#[derive(Debug)]
+pub struct ShmComm {
+    core: Arc<Core>,
+    #[cfg(feature = "cobre-comm")]
+    topology: std::sync::OnceLock<::cobre_comm::ExecutionTopology>,
+}
+
+impl ShmComm {
+    /// Joins the job that the environment describes: what [`init`](crate::init) does.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub fn from_env() -> Result<Self, InitError> {
+        match Config::from_env()? {
+            Some(config) => Self::form(&config),
+            None => Ok(Self::solo(forming::solo()?)),
+        }
+    }
+
+    /// Joins the job that `config` describes, and returns when all its ranks have. Collective.
+    ///
+    /// Several ranks may live in one process, each on a thread of its own.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub fn form(config: &Config) -> Result<Self, InitError> {
+        Ok(Self::join(forming::join(config)?, config.rank))
+    }
+
+    fn solo(control: crate::control::Control) -> Self {
+        Self::join(control, 0)
+    }
+
+    pub(crate) fn join(control: crate::control::Control, rank: usize) -> Self {
+        let core = Arc::new(Core::new(control, rank));
+        exit::watch(&core);
+        Self {
+            core,
+            #[cfg(feature = "cobre-comm")]
+            topology: std::sync::OnceLock::new(),
+        }
+    }
+
+    #[cfg(feature = "cobre-comm")]
+    pub(crate) fn topology_cell(&self) -> &std::sync::OnceLock<::cobre_comm::ExecutionTopology> {
+        &self.topology
+    }
+}
+
+impl Communicator for ShmComm {
+    #[track_caller]
+    fn allgatherv<T: CommData>(
+        &self,
+        send: &[T],
+        recv: &mut [T],
+        counts: &[usize],
+        displs: &[usize],
+    ) -> Result<(), CommError> {
+        let ranks = (self.core.rank(), self.core.size());
+        let checked = check::allgatherv(ranks, send.len(), recv.len(), counts, displs);
+        let (total, hash) = counts.iter().fold((0_u64, 0), |(total, hash), &count| {
+            let count = count as u64;
+            (total.wrapping_add(count), mix(hash ^ count))
+        });
+        let signature = Signature {
+            other: total,
+            detail: hash,
+            ..Signature::new(Operation::Allgatherv, Element::of::<T>(), send.len())
+        };
+        let layout = Layout {
+            counts,
+            displs,
+            width: size_of::<T>(),
+        };
+        self.core
+            .collective(signature, Location::caller(), checked, |rounds| {
+                let recv = bytemuck::cast_slice_mut(recv);
+                collective::allgatherv(rounds, bytemuck::cast_slice(send), recv, layout)
+            })
+    }
+
+    #[track_caller]
+    fn allreduce<T: Reducible>(
+        &self,
+        send: &[T],
+        recv: &mut [T],
+        op: ReduceOp,
+    ) -> Result<(), CommError> {
+        let checked = check::allreduce::<T>(send.len(), recv.len(), op);
+        let signature = Signature {
+            reduce: Some(op),
+            ..Signature::new(Operation::Allreduce, Element::of::<T>(), send.len())
+        };
+        self.core
+            .collective(signature, Location::caller(), checked, |rounds| {
+                collective::allreduce(rounds, send, recv, op)
+            })
+    }
+
+    #[track_caller]
+    fn broadcast<T: CommData>(&self, buf: &mut [T], root: usize) -> Result<(), CommError> {
+        let checked = check::broadcast(root, self.core.size());
+        let signature = Signature {
+            other: root as u64,
+            ..Signature::new(Operation::Broadcast, Element::of::<T>(), buf.len())
+        };
+        self.core
+            .collective(signature, Location::caller(), checked, |rounds| {
+                collective::broadcast(rounds, bytemuck::cast_slice_mut(buf), root)
+            })
+    }
+
+    #[track_caller]
+    fn barrier(&self) -> Result<(), CommError> {
+        let signature = Signature::new(Operation::Barrier, Element::NONE, 0);
+        self.core
+            .collective(signature, Location::caller(), Ok(()), collective::barrier)
+    }
+
+    fn rank(&self) -> usize {
+        self.core.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.core.size()
+    }
+
+    fn abort(&self, code: i32) -> ! {
+        abort::abort(&self.core, code)
+    }
+}
+
+impl SharedMemoryProvider for ShmComm {
+    type Region<T: CommData> = ShmRegion<T>;
+    type Local = Self;
+
+    #[track_caller]
+    fn create_shared_region<T: CommData>(&self, len: usize) -> Result<ShmRegion<T>, CommError> {
+        window::create(&self.core, len, Location::caller())
+    }
+
+    #[track_caller]
+    fn split_local(&self) -> Result<Self, CommError> {
+        let control = split::split(&self.core, Location::caller())?;
+        Ok(Self::join(control, self.core.rank()))
+    }
+
+    fn is_leader(&self) -> bool {
+        // One node: its leader is rank 0.
+        self.core.rank() == 0
+    }
+}

@@ -1,0 +1,118 @@
+//! The control region: the job's first segment, seen through its layout.
+
+#![allow(unsafe_code)]
+
+use cobre_comm_trait::{FailureCause, Operation};
+
+use crate::{
+    cell::{FailureWord, JOINED, Members, RankCell},
+    failure::{self, Failure, Kind},
+    layout::{Geometry, Header, RankBlock},
+    primitive::Ordering,
+    segment::Segment,
+    sys::lock,
+};
+
+/// Naps for which a launcher may tell of a death first: it knows how the rank died. It cannot tell
+/// if the rank is not its child but a wrapper's.
+const LAUNCHER_FIRST: u32 = 4;
+
+/// A mapped control segment.
+#[derive(Debug)]
+pub(crate) struct Control {
+    segment: Segment,
+    geometry: Geometry,
+}
+
+impl Control {
+    /// The segment as a control region of this geometry.
+    ///
+    /// # Panics
+    /// If the segment is too short for it.
+    pub(crate) fn new(segment: Segment, geometry: Geometry) -> Self {
+        assert!(segment.len() >= geometry.total_bytes());
+        Self { segment, geometry }
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        header_of(&self.segment)
+    }
+
+    pub(crate) fn block(&self, rank: usize) -> &RankBlock {
+        assert!(rank < self.geometry.size());
+        let offset = self.geometry.block_offset(rank);
+        let block = self.segment.at(offset, size_of::<RankBlock>());
+        // SAFETY: `at` checked the range; the offset is a multiple of the page, so aligned. The type
+        // consists of atomics and cells, valid for every bit pattern and for writes by others. The
+        // mapping lives as long as `self`.
+        unsafe { &*block.cast() }
+    }
+
+    /// The staging buffer of `rank` for rounds of `round`'s parity: `slot_bytes` bytes.
+    pub(crate) fn staging(&self, rank: usize, round: u64) -> *mut u8 {
+        assert!(rank < self.geometry.size());
+        let (both, _) = self.geometry.staging_of(rank);
+        let slot = self.geometry.slot_bytes();
+        let offset = both + if round % 2 == 1 { slot } else { 0 };
+        self.segment.at(offset, slot)
+    }
+
+    /// Whether the kernel says that the process behind the lock `byte` lives. When it cannot be
+    /// asked, nobody is declared dead.
+    pub(crate) fn is_alive(&self, byte: usize) -> bool {
+        let held = self.segment.file().map(|file| lock::is_held(file, byte));
+        !matches!(held, Some(Ok(false)))
+    }
+
+    /// Whether a launcher watches this job's processes, and is still there.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.header().launched.load(Ordering::Relaxed) == 1 && self.is_alive(lock::FOUNDER)
+    }
+}
+
+/// The header of a segment that has at least one page.
+pub(crate) fn header_of(segment: &Segment) -> &Header {
+    let header = segment.at(0, size_of::<Header>());
+    // SAFETY: `at` checked the range; a mapping begins on a page, so it is aligned. The type
+    // consists of atomics, valid for every bit pattern and for writes by others. The mapping lives
+    // as long as the segment.
+    unsafe { &*header.cast() }
+}
+
+impl Members for Control {
+    fn size(&self) -> usize {
+        self.geometry.size()
+    }
+
+    #[inline]
+    fn cell(&self, rank: usize) -> &RankCell {
+        &self.block(rank).cell
+    }
+
+    #[inline]
+    fn failure(&self) -> &FailureWord {
+        &self.header().failure
+    }
+
+    fn examine(&self, operation: Operation, peer: usize, round: u64, naps: u32) {
+        let cell = self.cell(peer);
+        if self.is_alive(peer) || (naps < LAUNCHER_FIRST && self.is_watched()) {
+            return;
+        }
+        // The peer may have published, or left cleanly, before its lock went: its state counts.
+        // Acquire matches the Release of `Rounds::publish` and `wait::mark_gone`.
+        let published = cell.slot(round).round.load(Ordering::Acquire) >= round;
+        if !published && cell.presence.state.load(Ordering::Acquire) == JOINED {
+            let died = Kind::RankFailed(FailureCause::Died);
+            failure::raise(self, Failure::new(peer, Some(operation), died));
+        }
+    }
+}

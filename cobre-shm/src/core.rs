@@ -1,0 +1,166 @@
+//! One rank's membership: what the communicator and its windows share.
+
+use core::panic::Location;
+use std::sync::{Mutex, TryLockError};
+
+use cobre_comm_trait::{CommError, FailureCause, Operation};
+
+use crate::{
+    calls::Signature,
+    cell::{LEFT, Members, PANICKED},
+    collective::JobRounds,
+    control::Control,
+    explain,
+    failure::{self, Failure, Kind},
+    primitive::Ordering,
+    round::{RoundState, Rounds},
+    sites::SiteIndex,
+    sys::process,
+    wait::{self, Patience, Stopped},
+};
+
+/// A place in the source, of whoever called the collective.
+pub(crate) type Site = &'static Location<'static>;
+
+/// One rank of a formed job. Dropping it leaves the job, without a barrier.
+#[derive(Debug)]
+pub(crate) struct Core {
+    control: Control,
+    rank: usize,
+    patience: Patience,
+    /// The process generation that joined; a forked child's differs.
+    generation: u32,
+    progress: Mutex<Progress>,
+}
+
+/// What changes with every collective: one thread at a time.
+#[derive(Debug)]
+struct Progress {
+    calls: u64,
+    rounds: RoundState,
+    sites: SiteIndex,
+}
+
+impl Core {
+    pub(crate) fn new(control: Control, rank: usize) -> Self {
+        // Affinity and cgroup quota, not the number of processors of the machine.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            patience: Patience::for_job(control.size(), cores),
+            control,
+            rank,
+            generation: process::generation(),
+            progress: Mutex::new(Progress {
+                calls: 0,
+                rounds: RoundState::default(),
+                sites: SiteIndex::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.rank
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.control.size()
+    }
+
+    /// Runs one collective: admits the call, records and signs it, and turns a stop into the job's
+    /// first failure.
+    ///
+    /// `checked` is what the check of the arguments said. If it is an error this rank tells its peers
+    /// and returns it.
+    pub(crate) fn collective<R>(
+        &self,
+        signature: Signature,
+        site: Site,
+        checked: Result<(), CommError>,
+        body: impl FnOnce(&mut JobRounds<'_>) -> Result<R, Stopped>,
+    ) -> Result<R, CommError> {
+        let operation = signature.operation;
+        if self.generation != process::generation() {
+            return Err(CommError::Forked { operation });
+        }
+        let mut progress = match self.progress.try_lock() {
+            Ok(progress) => progress,
+            Err(TryLockError::WouldBlock) => return Err(CommError::Busy { operation }),
+            // A panic inside a collective is our own bug; what the peers see of it is still true.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        let Progress {
+            calls,
+            rounds,
+            sites,
+        } = &mut *progress;
+        if checked.is_ok() && failure::first(&self.control).is_some() {
+            return Err(self.learn());
+        }
+        *calls += 1;
+        let block = self.control.block(self.rank);
+        let signature = Signature {
+            rejected: checked.is_err(),
+            ..signature
+        };
+        let hash = signature.hash();
+        let site = sites.number(site, &block.sites);
+        block.calls.record(*calls, &signature, hash, site);
+        if let Err(error) = checked {
+            self.fail(Some(operation), Kind::Rejected);
+            return Err(error);
+        }
+        let mut rounds = Rounds::begin(
+            &self.control,
+            self.rank,
+            self.patience,
+            operation,
+            hash,
+            rounds,
+        );
+        body(&mut rounds).map_err(|Stopped| self.learn())
+    }
+
+    /// Fails the job with this rank as the cause.
+    pub(crate) fn fail(&self, operation: Option<Operation>, kind: Kind) {
+        failure::raise(&self.control, Failure::new(self.rank, operation, kind));
+    }
+
+    /// The job's first failure, which this rank has now been told of.
+    #[cold]
+    fn learn(&self) -> CommError {
+        let presence = &self.control.cell(self.rank).presence;
+        presence.saw_failure.store(1, Ordering::Release);
+        failure::first(&self.control).map_or_else(
+            || CommError::Corrupted {
+                rank: self.rank,
+                what: "a failure that vanished",
+            },
+            |failure| explain::explain(&self.control, failure),
+        )
+    }
+
+    /// Tells the peers that this rank will publish no more. Does nothing in a forked child, whose
+    /// parent is the rank.
+    pub(crate) fn leave(&self, state: u32) {
+        if self.generation == process::generation() {
+            wait::mark_gone(self.control.cell(self.rank), state);
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if self.generation == process::generation() {
+                self.fail(None, Kind::RankFailed(FailureCause::Panicked));
+            }
+            self.leave(PANICKED);
+        } else {
+            self.leave(LEFT);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Why a job could not be formed: each cause says what to do about it.
+
+use core::time::Duration;
+use std::io;
+
+use cobre_comm_trait::CommError;
+
+/// A job could not be formed, or joined.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// A variable that is needed is not set.
+    #[error("{variable} is not set, but {because}; expected {expected}")]
+    MissingVariable {
+        /// The variable.
+        variable: &'static str,
+        /// Why it is needed.
+        because: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// A variable holds what it must not.
+    #[error("{variable}={value:?} is not valid: expected {expected}")]
+    InvalidVariable {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// This process has joined a job already, with the same name and rank.
+    #[error(
+        "rank {rank} of job {name} is taken{}: start each rank once, and give every job a name of its own",
+        by_process(*.pid)
+    )]
+    RankTaken {
+        /// The job.
+        name: String,
+        /// The rank.
+        rank: usize,
+        /// Who holds it, if it says so.
+        pid: Option<u32>,
+    },
+    /// The ranks were told different sizes.
+    #[error(
+        "rank {rank} of job {name} came with COBRE_SHM_SIZE={theirs}, but the job has {ours} ranks: give every rank the same size"
+    )]
+    SizeDiffers {
+        /// The job.
+        name: String,
+        /// The rank that differs.
+        rank: usize,
+        /// Its size.
+        theirs: usize,
+        /// The size that the founder was given.
+        ours: usize,
+    },
+    /// A rank did not come in time.
+    #[error(
+        "rank{} {} of job {name} did not come within {waited:?}: start every rank from 0 to {}, with the same COBRE_SHM_NAME, on one machine where all see one /dev/shm; COBRE_SHM_ATTACH_TIMEOUT sets how long to wait",
+        if missing.len() == 1 { "" } else { "s" }, list(missing), size - 1
+    )]
+    NeverCame {
+        /// The job.
+        name: String,
+        /// Its size.
+        size: usize,
+        /// Who is missing.
+        missing: Vec<usize>,
+        /// How long this rank waited.
+        waited: Duration,
+    },
+    /// The job's segment did not appear.
+    #[error(
+        "job {name} was not found within {waited:?}: either rank 0 has not been started (or not on this machine, or with another /dev/shm), or the job has already formed without this rank"
+    )]
+    NotFound {
+        /// The job.
+        name: String,
+        /// How long this rank waited.
+        waited: Duration,
+    },
+    /// Rank 0 found its name in use.
+    #[error("the name {name} is in use by {holder}; {remedy}")]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Who made it, as far as can be told.
+        holder: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The name stands for something that this version of the library did not make.
+    #[error("{name} is not a job that this program can join: {found}; {remedy}")]
+    NotOurs {
+        /// The name.
+        name: String,
+        /// What is there.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Shared memory is not to be had.
+    #[error(
+        "job {name} cannot reserve {wanted} bytes of shared memory{}: {source}; enlarge /dev/shm (in a container: --shm-size) or set COBRE_SHM_STAGING lower (now {staging} bytes)",
+        space_left(*.free)
+    )]
+    NoRoom {
+        /// The job.
+        name: String,
+        /// Bytes wanted.
+        wanted: usize,
+        /// Bytes that /dev/shm has left, if it says so.
+        free: Option<u64>,
+        /// Bytes of staging among them.
+        staging: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A peer failed while the job formed.
+    #[error("job {name} could not form: {cause}")]
+    PeerFailed {
+        /// The job.
+        name: String,
+        /// What happened.
+        cause: CommError,
+    },
+    /// A system call failed.
+    #[error("cannot {action} for job {name}: {source}")]
+    System {
+        /// The job.
+        name: String,
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl From<InitError> for CommError {
+    fn from(error: InitError) -> Self {
+        Self::InitFailed {
+            message: error.to_string(),
+        }
+    }
+}
+
+fn by_process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" by process {pid}"))
+}
+
+fn space_left(bytes: Option<u64>) -> String {
+    bytes.map_or_else(String::new, |bytes| format!(" (/dev/shm has {bytes} left)"))
+}
+
+fn list(ranks: &[usize]) -> String {
+    let numbers: Vec<String> = ranks.iter().map(usize::to_string).collect();
+    numbers.join(", ")
+}

@@ -1,0 +1,28 @@
+//! Leaving when the process exits without running destructors.
+//!
+//! `std::process::exit` and a return from `main` with the communicator in a static or leaked skip
+//! `Drop`; to the peers that would look like a death.
+
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+
+use crate::{cell::LEFT, core::Core, sys::process};
+
+static LIVE: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
+
+/// Makes `core` leave its job when the process exits, if it has not by then.
+pub(crate) fn watch(core: &Arc<Core>) {
+    static REGISTER: Once = Once::new();
+    REGISTER.call_once(|| process::at_exit(leave_all));
+    let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    live.retain(|core| core.strong_count() > 0);
+    live.push(Arc::downgrade(core));
+}
+
+extern "C" fn leave_all() {
+    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    for core in live.iter().filter_map(Weak::upgrade) {
+        core.leave(LEFT);
+        // Not dropped: this may be the last reference by now, and destructors do not belong here.
+        core::mem::forget(core);
+    }
+}

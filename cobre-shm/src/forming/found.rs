@@ -1,0 +1,106 @@
+//! Creating the control segment.
+
+use std::{fs::File, io, os::unix::fs::FileExt};
+
+use super::system;
+use crate::{
+    control::{Control, header_of},
+    error::InitError,
+    layout::{FINGERPRINT, Geometry, LAYOUT_VERSION, MAGIC},
+    primitive::Ordering,
+    segment::Segment,
+    sys::{lock, shm},
+};
+
+/// The duty to remove a segment's name.
+#[derive(Debug)]
+pub(crate) struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        // It may be gone already: rank 0 removes the name of a job that a launcher founded.
+        let _ = shm::unlink(&self.0);
+    }
+}
+
+/// Creates the segment of job `name`; the name exists until the returned duty is dropped.
+pub(crate) fn found(
+    name: &str,
+    size: usize,
+    staging: usize,
+    launched: bool,
+) -> Result<(Control, Named), InitError> {
+    let geometry = Geometry::with_staging(size, staging);
+    let file = match shm::create(name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(name_in_use(name));
+        }
+        Err(source) => return Err(system(name, "create the shared memory object", source)),
+    };
+    let named = Named(name.to_owned());
+    // At once, so that others can tell a half-made segment from an abandoned one.
+    lock::try_lock(&file, lock::FOUNDER).map_err(|source| system(name, "lock", source))?;
+    let no_room = |source| InitError::NoRoom {
+        name: name.to_owned(),
+        wanted: geometry.total_bytes(),
+        free: shm::free_bytes(),
+        staging: geometry.total_bytes() - geometry.staging_offset(),
+        source,
+    };
+    file.set_len(geometry.total_bytes() as u64)
+        .map_err(no_room)?;
+    // Staging is reserved by its owners, near whom it should lie.
+    shm::reserve(&file, 0, geometry.staging_offset() as u64).map_err(no_room)?;
+    let segment = Segment::map(file, geometry.total_bytes())
+        .map_err(|source| system(name, "map the segment", source))?;
+    write_header(&segment, geometry, launched);
+    Ok((Control::new(segment, geometry), named))
+}
+
+fn write_header(segment: &Segment, geometry: Geometry, launched: bool) {
+    let header = header_of(segment);
+    header.version.store(LAYOUT_VERSION, Ordering::Relaxed);
+    // Both fit: `Config::check` and `Observer::found` limit the size.
+    header.size.store(geometry.size() as u32, Ordering::Relaxed);
+    header.fingerprint.store(FINGERPRINT, Ordering::Relaxed);
+    header
+        .slot_bytes
+        .store(geometry.slot_bytes() as u64, Ordering::Relaxed);
+    header.founder.store(std::process::id(), Ordering::Relaxed);
+    header.launched.store(launched.into(), Ordering::Relaxed);
+    // Release matches the reading of the magic number before everything else in `open`.
+    header.magic.store(MAGIC, Ordering::Release);
+}
+
+/// Who sits on the name, as far as can be told.
+fn name_in_use(name: &str) -> InitError {
+    let in_use = |holder: String, remedy: &str| InitError::NameInUse {
+        name: name.to_owned(),
+        holder,
+        remedy: remedy.to_owned(),
+    };
+    let another = "give every job a name of its own";
+    let Ok(file) = shm::open(name) else {
+        return in_use("another user's object".to_owned(), another);
+    };
+    if lock::is_held(&file, lock::FOUNDER).unwrap_or(false) {
+        let founder = format!("a job that process {} is forming", founder(&file));
+        return in_use(founder, another);
+    }
+    let remedy = format!("remove it (rm /dev/shm{name}) or choose another name");
+    in_use(
+        format!("what process {} left behind", founder(&file)),
+        &remedy,
+    )
+}
+
+/// The process that the header names, for messages.
+fn founder(file: &File) -> String {
+    let mut pid = [0; 4];
+    let offset = core::mem::offset_of!(crate::layout::Header, founder) as u64;
+    match file.read_exact_at(&mut pid, offset) {
+        Ok(()) if pid != [0; 4] => u32::from_ne_bytes(pid).to_string(),
+        _ => "(unknown)".to_owned(),
+    }
+}

@@ -1,0 +1,71 @@
+//! Forming a job: from a name in the environment to a control region that all ranks map and that has
+//! no name any more.
+//!
+//! 1. *Found.* Rank 0, or the launcher before it starts anybody, creates the segment exclusively,
+//!    locks it, reserves its pages, writes the header and stores the magic number last.
+//! 2. *Join.* Every rank (rank 0 too) opens the name, checks what it finds, takes the lock of its
+//!    number, reserves its own staging and says so.
+//! 3. *Ready.* When all have joined, rank 0 removes the name, then tells everybody. From here on
+//!    nothing can be left behind, whoever is killed.
+//!
+//! Whatever goes wrong before *ready* is raised as the job's first failure, so that every rank ends
+//! with the same, specific error; who founded the job removes the name.
+
+mod enrol;
+mod found;
+mod open;
+
+use std::{io, time::Instant};
+
+pub(crate) use found::{Named, found};
+
+use crate::{
+    cell::JOINED, config::Config, control::Control, error::InitError, layout::Geometry,
+    primitive::Ordering, segment::Segment,
+};
+
+/// The control region of a job of one: nobody to share with, so no name, no file and no lock.
+pub(crate) fn solo() -> Result<Control, InitError> {
+    let geometry = Geometry::with_staging(1, 0);
+    let segment = Segment::private(geometry.total_bytes())
+        .map_err(|source| system("", "map memory", source))?;
+    let control = Control::new(segment, geometry);
+    let presence = &control.block(0).cell.presence;
+    presence.pid.store(std::process::id(), Ordering::Relaxed);
+    presence.state.store(JOINED, Ordering::Relaxed);
+    Ok(control)
+}
+
+/// Joins the job that `config` describes, founding it if this is rank 0 and there is no launcher.
+pub(crate) fn join(config: &Config) -> Result<Control, InitError> {
+    config.check()?;
+    let founded = if config.rank == 0 && config.launcher.is_none() {
+        let founded = found(&config.name, config.size, config.staging_bytes, false)?;
+        Some(founded)
+    } else {
+        None
+    };
+    join_founded(config, founded)
+}
+
+/// Joins a job that this rank has founded itself, or else must find by name.
+pub(crate) fn join_founded(
+    config: &Config,
+    founded: Option<(Control, Named)>,
+) -> Result<Control, InitError> {
+    let start = Instant::now();
+    let (control, named) = match founded {
+        Some((control, named)) => (control, Some(named)),
+        None => (open::open(config, start)?, None),
+    };
+    enrol::enrol(&control, config, start, named)?;
+    Ok(control)
+}
+
+fn system(name: &str, action: &'static str, source: io::Error) -> InitError {
+    InitError::System {
+        name: name.to_owned(),
+        action,
+        source,
+    }
+}

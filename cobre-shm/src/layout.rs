@@ -1,0 +1,237 @@
+//! Where everything lies in the control segment.
+//!
+//! ```text
+//! 0                    header            one page; written by the founder before the magic number
+//! 4096                 blocks[size]      one RankBlock per rank, each written by its rank
+//! 4096 + size * BLOCK  staging           per rank two buffers of `slot_bytes`, even rounds, odd rounds
+//! ```
+//!
+//! Offsets follow from the number of ranks and the slot size alone. A joiner computes them from the
+//! header's values and believes nothing else; it reads those values once.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use crate::{
+    calls::CallLog,
+    cell::{FailureWord, RankCell},
+    primitive::{AtomicU32, AtomicU64},
+    sites::SiteTable,
+};
+
+/// Marks a complete control segment: `CobreShm` in ASCII, little-endian.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CobreShm");
+
+/// Changes with every change of this module or of a protocol that its memory carries.
+pub(crate) const LAYOUT_VERSION: u32 = 1;
+
+/// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
+/// is more than anybody has cores.
+pub(crate) const MAX_RANKS: usize = 1024;
+
+/// The unit of reservation and of placement.
+pub(crate) const PAGE: usize = 4096;
+
+/// What a job of any size spends on staging, if `COBRE_SHM_STAGING` does not say otherwise.
+pub(crate) const DEFAULT_STAGING: usize = 4 << 20;
+
+/// The smallest staging buffer.
+pub(crate) const MIN_SLOT: usize = PAGE;
+
+/// The job's first page.
+#[derive(Debug)]
+#[repr(C, align(4096))]
+pub(crate) struct Header {
+    /// [`MAGIC`] once everything else stands. Written last.
+    pub(crate) magic: AtomicU64,
+    /// [`LAYOUT_VERSION`] of the founder.
+    pub(crate) version: AtomicU32,
+    /// The number of ranks.
+    pub(crate) size: AtomicU32,
+    /// A hash of the sizes and offsets of everything here, as the founder's compiler laid it out.
+    pub(crate) fingerprint: AtomicU64,
+    /// Bytes of one staging buffer.
+    pub(crate) slot_bytes: AtomicU64,
+    /// The founder's process, for messages.
+    pub(crate) founder: AtomicU32,
+    /// 1 if the founder is a launcher, which is no rank and watches the ranks' processes.
+    pub(crate) launched: AtomicU32,
+    /// How many ranks have joined; also the futex word on which rank 0 waits for them.
+    pub(crate) joined: Arrivals,
+    /// 1 once all ranks have joined and the name is gone; also a futex word.
+    pub(crate) ready: Ready,
+    /// The first failure.
+    pub(crate) failure: FailureWord,
+}
+
+/// The count of ranks that have joined.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Arrivals {
+    pub(crate) count: AtomicU32,
+}
+
+/// Whether the job is formed.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Ready {
+    pub(crate) flag: AtomicU32,
+}
+
+/// Everything that one rank writes for others to see, except payloads.
+#[derive(Debug)]
+#[repr(C, align(4096))]
+pub(crate) struct RankBlock {
+    pub(crate) cell: RankCell,
+    pub(crate) calls: CallLog,
+    pub(crate) sites: SiteTable,
+    /// For the status board. Part of the layout so that the cost of its stores can be measured
+    /// before anybody reads it.
+    pub(crate) board: Board,
+}
+
+/// Room for the status record of one rank.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Board {
+    pub(crate) words: [AtomicU64; 32],
+}
+
+/// What the two sides of a segment must agree on besides the version: a compiler or an architecture
+/// that lays the types out differently must not join.
+pub(crate) const FINGERPRINT: u64 = {
+    let facts = [
+        size_of::<Header>(),
+        offset_of!(Header, joined),
+        offset_of!(Header, ready),
+        offset_of!(Header, failure),
+        size_of::<RankBlock>(),
+        align_of::<RankBlock>(),
+        offset_of!(RankBlock, calls),
+        offset_of!(RankBlock, sites),
+        offset_of!(RankBlock, board),
+        size_of::<RankCell>(),
+        offset_of!(RankCell, bell),
+        offset_of!(RankCell, sleepers),
+        offset_of!(RankCell, presence),
+        size_of::<usize>(),
+        cfg!(target_endian = "little") as usize,
+    ];
+    // FNV-1a over the facts.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut at = 0;
+    while at < facts.len() {
+        hash = (hash ^ facts[at] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        at += 1;
+    }
+    hash
+};
+
+/// Sizes and offsets of one job's control segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    size: usize,
+    slot_bytes: usize,
+}
+
+impl Geometry {
+    /// The geometry of a job of `size` ranks that spends about `staging` bytes on staging buffers.
+    pub(crate) fn with_staging(size: usize, staging: usize) -> Self {
+        let slot = staging / (2 * size) / PAGE * PAGE;
+        Self {
+            size,
+            slot_bytes: slot.max(MIN_SLOT),
+        }
+    }
+
+    /// The geometry that a header states; `None` if no founder writes such values.
+    pub(crate) fn stated(size: u32, slot_bytes: u64) -> Option<Self> {
+        let geometry = Self {
+            size: size as usize,
+            slot_bytes: usize::try_from(slot_bytes).ok()?,
+        };
+        let plausible = (1..=MAX_RANKS).contains(&geometry.size)
+            && geometry.slot_bytes >= MIN_SLOT
+            && geometry.slot_bytes.is_multiple_of(PAGE)
+            && geometry.slot_bytes <= usize::MAX / 4 / MAX_RANKS;
+        plausible.then_some(geometry)
+    }
+
+    pub(crate) fn size(self) -> usize {
+        self.size
+    }
+
+    /// Bytes of one staging buffer.
+    pub(crate) fn slot_bytes(self) -> usize {
+        self.slot_bytes
+    }
+
+    pub(crate) fn block_offset(self, rank: usize) -> usize {
+        size_of::<Header>() + rank * size_of::<RankBlock>()
+    }
+
+    /// Where staging begins: all before it is reserved by the founder, each rank reserves its own
+    /// buffers.
+    pub(crate) fn staging_offset(self) -> usize {
+        self.block_offset(self.size)
+    }
+
+    /// The staging buffers of `rank`: offset and length of both together.
+    pub(crate) fn staging_of(self, rank: usize) -> (usize, usize) {
+        let both = 2 * self.slot_bytes;
+        (self.staging_offset() + rank * both, both)
+    }
+
+    /// Bytes of the whole segment.
+    pub(crate) fn total_bytes(self) -> usize {
+        self.staging_of(self.size).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Geometry, Header, MIN_SLOT, PAGE, RankBlock};
+    use core::mem::size_of;
+
+    #[test]
+    fn the_header_is_one_page_and_blocks_are_whole_pages() {
+        assert_eq!(size_of::<Header>(), PAGE);
+        assert_eq!(size_of::<RankBlock>() % PAGE, 0);
+    }
+
+    #[test]
+    fn staging_is_divided_among_the_ranks_and_never_vanishes() {
+        let slot = |size| Geometry::with_staging(size, 4 << 20).slot_bytes();
+        assert_eq!([slot(1), slot(2), slot(8)], [2 << 20, 1 << 20, 256 << 10]);
+        assert_eq!(slot(1000), MIN_SLOT);
+    }
+
+    #[test]
+    fn buffers_do_not_overlap() {
+        let geometry = Geometry::with_staging(3, 1 << 20);
+        let mut end = geometry.staging_offset();
+        for rank in 0..3 {
+            let (start, len) = geometry.staging_of(rank);
+            assert_eq!(start, end);
+            end = start + len;
+        }
+        assert_eq!(end, geometry.total_bytes());
+    }
+
+    #[test]
+    fn a_header_with_absurd_values_is_not_believed() {
+        for (size, slot) in [
+            (0, 4096),
+            (2000, 4096),
+            (2, 0),
+            (2, 100),
+            (2, 4097),
+            (2, u64::MAX - 4095),
+        ] {
+            assert_eq!(Geometry::stated(size, slot), None, "{size} {slot}");
+        }
+        assert_eq!(
+            Geometry::stated(2, 1 << 20),
+            Some(Geometry::with_staging(2, 4 << 20))
+        );
+    }
+}

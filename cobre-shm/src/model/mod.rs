@@ -1,0 +1,70 @@
+//! Model checking of the production modules `wait`, `round` and `failure` with loom.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p cobre-shm --lib --release` explores every interleaving (up
+//! to a bound of preemptions where three ranks take part) and every value that a weakly ordered
+//! load may return. There is no timeout in this world: a lost wake-up is a deadlock, a slot or
+//! staging buffer rewritten too early is a reported race. `loom-mutations.sh` takes each ordering
+//! and fence away in turn and expects these tests to fail.
+
+pub(crate) mod park;
+mod tests;
+
+use cobre_comm_trait::Operation;
+use loom::sync::Arc;
+
+use crate::{
+    cell::{FailureWord, Members, RankCell},
+    primitive::AtomicU64,
+    wait::Patience,
+};
+
+/// No spinning and no yielding: every wait that does not end at once sleeps.
+const SLEEP_AT_ONCE: Patience = Patience {
+    spins: 0,
+    yielding: core::time::Duration::ZERO,
+};
+
+/// A staging buffer, reduced to what the model checker needs: something that must not be read and
+/// written at once.
+type Staging = loom::cell::UnsafeCell<u64>;
+
+/// A job on the heap.
+struct Heap {
+    cells: Vec<RankCell>,
+    failure: FailureWord,
+    staging: Vec<[Staging; 2]>,
+}
+
+impl Heap {
+    fn new(size: usize) -> Arc<Self> {
+        Arc::new(Self {
+            cells: (0..size).map(|_| RankCell::new()).collect(),
+            failure: FailureWord {
+                code: AtomicU64::new(0),
+            },
+            staging: (0..size)
+                .map(|_| [Staging::new(0), Staging::new(0)])
+                .collect(),
+        })
+    }
+
+    fn staging(&self, rank: usize, round: u64) -> &Staging {
+        &self.staging[rank][usize::from(round % 2 == 1)]
+    }
+}
+
+impl Members for Heap {
+    fn size(&self) -> usize {
+        self.cells.len()
+    }
+
+    fn cell(&self, rank: usize) -> &RankCell {
+        &self.cells[rank]
+    }
+
+    fn failure(&self) -> &FailureWord {
+        &self.failure
+    }
+
+    fn examine(&self, _operation: Operation, _peer: usize, _round: u64, _naps: u32) {}
+}

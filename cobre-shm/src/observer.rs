@@ -1,0 +1,122 @@
+//! The launcher's view of a job: it founds the job, watches its ranks and says how they died.
+
+use cobre_comm_trait::{CommError, FailureCause};
+
+use crate::{
+    cell::{JOINED, LEFT, Members, PANICKED},
+    config::{self, NAME_VAR, SIZE_VAR},
+    control::Control,
+    error::InitError,
+    explain,
+    failure::{self, Failure, Kind},
+    forming::{self, Named},
+    layout::MAX_RANKS,
+    primitive::Ordering,
+};
+
+/// Whether a rank's process is a member of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Membership {
+    /// No process has joined as this rank.
+    Absent,
+    /// This process is the rank (not always the one that was started: it may be a child of it).
+    Joined {
+        /// Its number.
+        pid: u32,
+    },
+    /// The rank has left cleanly.
+    Left,
+    /// The rank left while a panic unwound its stack.
+    Panicked,
+}
+
+/// A job seen from outside, by the process that founded it.
+///
+/// The ranks take part in it through [`init`](crate::init), with `COBRE_SHM_LAUNCHER` set.
+#[derive(Debug)]
+pub struct Observer {
+    control: Control,
+    named: Option<Named>,
+}
+
+impl Observer {
+    /// Creates the segment of job `name` for `size` ranks, with the staging that `COBRE_SHM_STAGING`
+    /// asks for.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub fn found(name: &str, size: usize) -> Result<Self, InitError> {
+        let invalid = |variable, value, expected| InitError::InvalidVariable {
+            variable,
+            value,
+            expected,
+        };
+        config::check_name(name)
+            .map_err(|expected| invalid(NAME_VAR, name.to_owned(), expected))?;
+        if !(1..=MAX_RANKS).contains(&size) {
+            let expected = format!("from 1 to {MAX_RANKS} ranks");
+            return Err(invalid(SIZE_VAR, size.to_string(), expected));
+        }
+        let staging = config::staging_from_env()?;
+        let (control, named) = forming::found(name, size, staging, true)?;
+        Ok(Self {
+            control,
+            named: Some(named),
+        })
+    }
+
+    /// Whether `rank` has joined, and left.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn membership(&self, rank: usize) -> Membership {
+        let presence = &self.control.cell(rank).presence;
+        // Acquire matches the Release of `take_place` and `mark_gone`.
+        match presence.state.load(Ordering::Acquire) {
+            JOINED => Membership::Joined {
+                pid: presence.pid.load(Ordering::Relaxed),
+            },
+            LEFT => Membership::Left,
+            PANICKED => Membership::Panicked,
+            _ => Membership::Absent,
+        }
+    }
+
+    /// Whether `rank` had been told of a failure: then it is not the first cause of one.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn saw_failure(&self, rank: usize) -> bool {
+        let presence = &self.control.cell(rank).presence;
+        presence.saw_failure.load(Ordering::Acquire) == 1
+    }
+
+    /// Fails the job, unless it has failed already, and wakes every rank that waits.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    pub fn report_failure(&self, rank: usize, pid: u32, cause: FailureCause) {
+        let presence = &self.control.cell(rank).presence;
+        if presence.pid.load(Ordering::Relaxed) == 0 {
+            // It never joined, so nobody else writes this; the error shall name the process.
+            presence.pid.store(pid, Ordering::Relaxed);
+        }
+        let failure = Failure::new(rank, None, Kind::RankFailed(cause));
+        failure::raise(&self.control, failure);
+    }
+
+    /// The job's first failure, as the ranks get it.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<CommError> {
+        let failure = failure::first(&self.control)?;
+        Some(explain::explain(&self.control, failure))
+    }
+
+    /// Removes the job's name, if rank 0 has not: nobody can join any more. Also done on drop.
+    pub fn remove_name(&mut self) {
+        self.named = None;
+    }
+}

@@ -1,0 +1,65 @@
+//! The atomics and cells that ranks share, from the standard library or, under `--cfg loom`, from
+//! the model checker, so that it checks the code that runs.
+
+#[cfg(not(loom))]
+mod imp {
+    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+    /// Bytes that one rank writes and others read, at times that the round protocol separates.
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(crate) struct SharedBytes<const N: usize>(core::cell::UnsafeCell<[u8; N]>);
+
+    impl<const N: usize> SharedBytes<N> {
+        /// Runs `f` on the bytes, for reading.
+        #[inline]
+        pub(crate) fn read<R>(&self, f: impl FnOnce(*const u8) -> R) -> R {
+            f(self.0.get().cast())
+        }
+
+        /// Runs `f` on the bytes, for writing.
+        #[inline]
+        pub(crate) fn write<R>(&self, f: impl FnOnce(*mut u8) -> R) -> R {
+            f(self.0.get().cast())
+        }
+    }
+
+    #[inline]
+    pub(crate) fn spin_hint() {
+        core::hint::spin_loop();
+    }
+
+    #[inline]
+    pub(crate) fn yield_now() {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(loom)]
+mod imp {
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use loom::thread::yield_now;
+
+    #[derive(Debug)]
+    pub(crate) struct SharedBytes<const N: usize>(loom::cell::UnsafeCell<[u8; N]>);
+
+    impl<const N: usize> SharedBytes<N> {
+        pub(crate) fn new() -> Self {
+            Self(loom::cell::UnsafeCell::new([0; N]))
+        }
+
+        pub(crate) fn read<R>(&self, f: impl FnOnce(*const u8) -> R) -> R {
+            self.0.with(|bytes| f(bytes.cast()))
+        }
+
+        pub(crate) fn write<R>(&self, f: impl FnOnce(*mut u8) -> R) -> R {
+            self.0.with_mut(|bytes| f(bytes.cast()))
+        }
+    }
+
+    pub(crate) fn spin_hint() {
+        loom::thread::yield_now();
+    }
+}
+
+pub(crate) use imp::*;

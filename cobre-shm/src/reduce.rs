@@ -1,0 +1,110 @@
+//! Folding the ranks' contributions, element by element, in rank order.
+
+#![allow(unsafe_code)]
+
+use cobre_comm_trait::{ReduceOp, Reducible};
+
+/// Elements folded at a time, so that the running result stays in the first-level cache.
+const BLOCK: usize = 1024;
+
+/// `out[k]` becomes `source(0)[k]` combined with `source(1)[k]`, then `source(2)[k]` and so on, for
+/// all `len` elements.
+///
+/// # Safety
+/// For every rank below `size`, `source(rank)` must be valid for reading `len` elements that nobody
+/// writes meanwhile. They need not be distinct, but must not overlap `out`.
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one and the same promise for whichever operation it is"
+)]
+pub(crate) unsafe fn fold<T: Reducible>(
+    op: ReduceOp,
+    out: &mut [T],
+    size: usize,
+    source: impl Fn(usize) -> *const T,
+) {
+    // SAFETY: as promised by the caller, whatever the operation.
+    unsafe {
+        match op {
+            ReduceOp::Sum => fold_with(out, size, source, T::sum),
+            ReduceOp::Prod => fold_with(out, size, source, T::prod),
+            ReduceOp::Min => fold_with(out, size, source, T::lesser),
+            ReduceOp::Max => fold_with(out, size, source, T::greater),
+            ReduceOp::BitAnd => fold_with(out, size, source, T::bit_and),
+            ReduceOp::BitOr => fold_with(out, size, source, T::bit_or),
+            ReduceOp::BitXor => fold_with(out, size, source, T::bit_xor),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`fold`].
+#[inline]
+unsafe fn fold_with<T: Reducible>(
+    out: &mut [T],
+    size: usize,
+    source: impl Fn(usize) -> *const T,
+    combine: impl Fn(T, T) -> T + Copy,
+) {
+    for (index, block) in out.chunks_mut(BLOCK).enumerate() {
+        let start = index * BLOCK;
+        let first = source(0).wrapping_add(start);
+        // SAFETY: `start` and the block lie within the elements that the caller vouches for.
+        unsafe { core::ptr::copy_nonoverlapping(first, block.as_mut_ptr(), block.len()) };
+        for rank in 1..size {
+            let operand = source(rank).wrapping_add(start);
+            // SAFETY: as above.
+            let operand = unsafe { core::slice::from_raw_parts(operand, block.len()) };
+            for (result, &value) in block.iter_mut().zip(operand) {
+                *result = combine(*result, value);
+            }
+        }
+        for result in block {
+            *result = result.canonical();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BLOCK, fold};
+    use cobre_comm_trait::{ReduceOp, Reducible};
+
+    #[test]
+    fn the_fold_is_the_sequential_one_bit_by_bit() {
+        // Values that expose any other order.
+        let revealing = [
+            1e16,
+            1.0,
+            -1e16,
+            5e-324,
+            -0.0,
+            0.0,
+            1.0 / 3.0,
+            f64::NAN,
+            -7.25,
+        ];
+        for len in [1, 2, 7, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5] {
+            for size in [1_usize, 2, 3, 8] {
+                let inputs: Vec<Vec<f64>> = (0..size)
+                    .map(|rank| {
+                        (0..len)
+                            .map(|k| revealing[(k * 5 + rank * 7 + k / 9) % revealing.len()])
+                            .collect()
+                    })
+                    .collect();
+                for op in ReduceOp::ALL.into_iter().filter(|op| !op.is_bitwise()) {
+                    let mut out = vec![0.0; len];
+                    // SAFETY: every input has `len` elements, and is apart from `out`.
+                    unsafe { fold(op, &mut out, size, |rank| inputs[rank].as_ptr()) };
+                    for k in 0..len {
+                        let expected = (1..size)
+                            .fold(inputs[0][k], |sum, rank| sum.combine(inputs[rank][k], op))
+                            .canonical();
+                        assert_eq!(out[k].to_bits(), expected.to_bits(), "{op} {size} {k}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The edge to the operating system: one thin module per kernel facility.
+
+#[cfg(not(loom))]
+pub(crate) mod lock;
+pub(crate) mod park;
+#[cfg(not(loom))]
+pub(crate) mod process;
+#[cfg(not(loom))]
+pub(crate) mod shm;

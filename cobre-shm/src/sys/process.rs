@@ -1,0 +1,130 @@
+//! What happens to processes: leaving, forking, being ended.
+
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
+    sync::Once,
+};
+
+/// Calls `hook` when the process exits normally, also through [`std::process::exit`], which runs no
+/// destructor.
+pub(crate) fn at_exit(hook: extern "C" fn()) {
+    // SAFETY: `hook` is a function that lives as long as the program; should registration fail (no
+    // memory), an exit looks to the peers like a death, which is safe.
+    unsafe { libc::atexit(hook) };
+}
+
+/// How many forks separate this process from the one that started counting.
+///
+/// Changed only in a forked child before its `fork` returns, so Relaxed is enough.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// The descriptors whose locks a forked child must let go; -1 is a free place.
+static GUARDED: [AtomicI32; 256] = [const { AtomicI32::new(-1) }; 256];
+
+/// Marks the process generation: differs between a parent and its forked child, without a system
+/// call.
+#[inline]
+pub(crate) fn generation() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+extern "C" fn in_forked_child() {
+    FORKS.store(FORKS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    // SAFETY: `open` is async-signal-safe, the path a C string.
+    let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+    for place in &GUARDED {
+        let fd = place.load(Ordering::Relaxed);
+        if fd >= 0 {
+            // Replaced instead of closed, because its owner will close it by number again.
+            // SAFETY: `dup3` is async-signal-safe; `fd` is open, since its guard is registered.
+            unsafe { libc::dup3(null, fd, libc::O_CLOEXEC) };
+        }
+    }
+    // SAFETY: `null` was opened above (closing -1 is an error without effect).
+    unsafe { libc::close(null) };
+}
+
+/// A file whose locks stay with this process: a forked child loses its descriptor to `/dev/null`.
+#[derive(Debug)]
+pub(crate) struct ForkGuarded {
+    file: File,
+    place: Option<&'static AtomicI32>,
+}
+
+impl ForkGuarded {
+    pub(crate) fn new(file: File) -> Self {
+        static REGISTER: Once = Once::new();
+        REGISTER.call_once(|| {
+            // SAFETY: the handler lives as long as the program and does only async-signal-safe
+            // things; should registration fail (no memory), children keep the parent's locks.
+            unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) };
+        });
+        let fd = file.as_raw_fd();
+        let place = GUARDED.iter().find(|place| {
+            place
+                .compare_exchange(-1, fd, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        });
+        Self { file, place }
+    }
+}
+
+impl core::ops::Deref for ForkGuarded {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for ForkGuarded {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            place.store(-1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The PID namespace of this process; 0 if the system does not say.
+pub(crate) fn pid_namespace() -> u64 {
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino())
+}
+
+/// A handle of a process that cannot come to mean another one.
+#[derive(Debug)]
+pub(crate) struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    pub(crate) fn open(pid: u32) -> io::Result<Self> {
+        // SAFETY: no memory is passed.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = libc::c_int::try_from(fd).unwrap_or(-1);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just returned `fd`, open and owned by nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(crate) fn kill(&self) {
+        // SAFETY: no memory is passed but a null siginfo, which the call allows. An error means
+        // that the process is gone already.
+        unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                libc::SIGKILL,
+                core::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+    }
+}

@@ -1,0 +1,198 @@
+//! Waiting for one rank to publish one round: spin, then yield, then sleep.
+//!
+//! # Protocol
+//!
+//! A *publisher* P stores its slot's round, changes its doorbell, passes a full fence, and looks for
+//! sleepers. A *waiter* S that has spun and yielded in vain goes to sleep on P's doorbell:
+//!
+//! 1. S announces itself: `sleepers += 1` of P's cell.
+//! 2. S passes a full fence.
+//! 3. S reads the doorbell word.
+//! 4. S looks once more: has the round arrived, has the job failed, has P left?
+//! 5. S sleeps while the word still holds what it read in 3.
+//! 6. S withdraws: `sleepers -= 1`.
+//!
+//! *The race.* P publishes while S falls asleep. The two full fences are ordered one way or the
+//! other. If S's comes first, P sees S announced and wakes it: either S sleeps already, or it comes
+//! to step 5 after P's wake, and finds the word changed. If P's comes first, S sees the round in
+//! step 4. One case is left: S reads the *new* word in step 3; then it must also see the round in
+//! step 4, or it would sleep on a word that nobody changes any more. The word's Release and Acquire
+//! see to that. Failures and departures ring the doorbell in the same way ([`failure::ring`]).
+//!
+//! Every wait ends in one of these ways: the round arrived; the job failed; P left, panicked or
+//! died before publishing (which fails the job).
+
+use core::time::Duration;
+use std::time::Instant;
+
+use cobre_comm_trait::{FailureCause, Operation};
+
+use crate::{
+    cell::{LEFT, Members, PANICKED, RankCell},
+    failure::{self, Failure, Kind},
+    primitive::{Ordering, fence, spin_hint, yield_now},
+    sys::park,
+};
+
+/// The job has failed; [`failure::first`] says how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+/// How long a waiter spins and yields before it sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Looks at the slot while keeping the core.
+    pub(crate) spins: u32,
+    /// How long to go on looking while offering the core to others.
+    pub(crate) yielding: Duration,
+}
+
+/// A sleeper looks by itself after this long: the longest that a death goes unnoticed when nobody
+/// is left to ring.
+#[cfg(not(loom))]
+const NAP: Duration = Duration::from_millis(50);
+#[cfg(loom)]
+const NAP: Duration = Duration::MAX;
+
+/// Spins between two looks at the failure word.
+const SPINS_PER_LOOK: u32 = 64;
+/// Yields between two looks at the clock.
+const YIELDS_PER_LOOK: u32 = 8;
+
+impl Patience {
+    /// With a core for every rank, spin for about as long as a wake-up takes; with fewer cores a
+    /// spinner keeps the one it waits for from running.
+    #[cfg(not(loom))]
+    pub(crate) fn for_job(ranks: usize, usable_cores: usize) -> Self {
+        Self {
+            spins: if ranks <= usable_cores { 4_000 } else { 0 },
+            yielding: Duration::from_micros(500),
+        }
+    }
+}
+
+/// Returns when `peer` has published `round` (or a later one of the same parity).
+#[inline]
+pub(crate) fn for_round(
+    members: &impl Members,
+    patience: Patience,
+    operation: Operation,
+    peer: usize,
+    round: u64,
+) -> Result<(), Stopped> {
+    if has_arrived(members.cell(peer), round) {
+        return Ok(());
+    }
+    for_round_slowly(members, patience, operation, peer, round)
+}
+
+#[inline]
+fn has_arrived(cell: &RankCell, round: u64) -> bool {
+    // Acquire matches the Release in `Rounds::publish`, so that the payload can be read.
+    cell.slot(round).round.load(Ordering::Acquire) >= round
+}
+
+#[cold]
+fn for_round_slowly(
+    members: &impl Members,
+    patience: Patience,
+    operation: Operation,
+    peer: usize,
+    round: u64,
+) -> Result<(), Stopped> {
+    let cell = members.cell(peer);
+    for spin in 0..patience.spins {
+        spin_hint();
+        if has_arrived(cell, round) {
+            return Ok(());
+        }
+        if spin % SPINS_PER_LOOK == 0 && has_failed(members) {
+            return Err(Stopped);
+        }
+    }
+    if !patience.yielding.is_zero() {
+        let start = Instant::now();
+        while start.elapsed() < patience.yielding {
+            for _ in 0..YIELDS_PER_LOOK {
+                yield_now();
+                if has_arrived(cell, round) {
+                    return Ok(());
+                }
+            }
+            if has_failed(members) {
+                return Err(Stopped);
+            }
+        }
+    }
+    sleep_until(members, operation, peer, round)
+}
+
+fn has_failed(members: &impl Members) -> bool {
+    // Relaxed: whoever acts on it reads it again with Acquire.
+    members.failure().code.load(Ordering::Relaxed) != 0
+}
+
+fn sleep_until(
+    members: &impl Members,
+    operation: Operation,
+    peer: usize,
+    round: u64,
+) -> Result<(), Stopped> {
+    let cell = members.cell(peer);
+    let mut naps = 0;
+    loop {
+        cell.sleepers.count.fetch_add(1, Ordering::Relaxed);
+        // Matches the fences in `Rounds::publish` and `failure::ring`; see the protocol above.
+        fence(Ordering::SeqCst);
+        // Acquire matches the Release stores of the word by publishers and ringers.
+        let word = cell.bell.word.load(Ordering::Acquire);
+        let end = look(members, operation, peer, round);
+        if end.is_none() {
+            park::wait(&cell.bell.word, word, NAP);
+        }
+        cell.sleepers.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(end) = end {
+            return end;
+        }
+        if cell.bell.word.load(Ordering::Relaxed) == word {
+            // Nobody rang: the nap is over.
+            naps += 1;
+            members.examine(operation, peer, round, naps);
+        }
+    }
+}
+
+/// Whether the wait is over, and how.
+fn look(
+    members: &impl Members,
+    operation: Operation,
+    peer: usize,
+    round: u64,
+) -> Option<Result<(), Stopped>> {
+    let cell = members.cell(peer);
+    // Before the round: who publishes and then leaves has published. Acquire matches the Release of
+    // `mark_gone`, so that the last round is visible.
+    let state = cell.presence.state.load(Ordering::Acquire);
+    if has_arrived(cell, round) {
+        return Some(Ok(()));
+    }
+    let cause = match state {
+        LEFT => FailureCause::Exited(None),
+        PANICKED => FailureCause::Panicked,
+        _ if has_failed(members) => return Some(Err(Stopped)),
+        _ => return None,
+    };
+    failure::raise(
+        members,
+        Failure::new(peer, Some(operation), Kind::RankFailed(cause)),
+    );
+    Some(Err(Stopped))
+}
+
+/// Tells everybody that the owner of `cell` will publish no more; `state` is [`LEFT`] or
+/// [`PANICKED`].
+pub(crate) fn mark_gone(cell: &RankCell, state: u32) {
+    // Release matches the Acquire in `look`.
+    cell.presence.state.store(state, Ordering::Release);
+    failure::ring(cell);
+}
