@@ -124,7 +124,8 @@ impl core::fmt::Display for FailureCause {
 /// Why a collective did not happen.
 ///
 /// Unless a variant says otherwise, the error is final: the communicator is *poisoned*, every rank
-/// learns the same first cause, and every later collective returns it again.
+/// learns the same first cause, and every later collective returns it again. (A job of one has
+/// nobody to disagree with: there an error about arguments is not final.)
 ///
 /// After an error receive buffers hold initialised but unspecified elements; send buffers, and the
 /// buffer of a broadcast's root, are untouched.

@@ -4,11 +4,13 @@ use core::time::Duration;
 use std::{process::exit, thread, time::Instant};
 
 use crate::{
-    cell::{Members, RankCell},
+    cell::{JOINED, LEFT, Members, RankCell},
+    control::Control,
     core::Core,
-    failure::Kind,
+    failure::{self, Failure, Kind},
     primitive::Ordering,
     sys::process::{self, Pidfd},
+    wait,
 };
 
 /// How long peers may clean up before they are killed, if no launcher sees to it.
@@ -17,22 +19,33 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// Fails the job with `code` and exits with it, after having ended the peers.
 pub(crate) fn abort(core: &Core, code: i32) -> ! {
-    core.fail(None, Kind::Aborted(code));
-    // A launcher gives the grace and kills; it knows the processes better.
-    if !core.control().is_watched() {
-        end_peers(core);
+    if core.is_forked() {
+        // Not a member: it ends itself alone.
+        exit(code);
+    }
+    // The whole job, not only the communicator split from it.
+    let aborted = Failure::new(core.rank(), None, Kind::Aborted(code));
+    let root = core.control().root();
+    failure::raise(root, aborted);
+    failure::raise(&**core.control(), aborted);
+    // Nobody needs to end this rank any more, in case another aborts too.
+    core.leave(LEFT);
+    wait::mark_gone(root.cell(core.rank()), LEFT);
+    // A launcher gives the grace and kills; it knows the processes better. Without one, whoever
+    // failed the job first sees to it.
+    if !root.is_watched() && failure::first(root) == Some(aborted) {
+        end_peers(core, root);
     }
     exit(code)
 }
 
-fn end_peers(core: &Core) {
-    let control = core.control();
+fn end_peers(core: &Core, control: &Control) {
     let mut left: Vec<usize> = (0..core.size())
         .filter(|&rank| rank != core.rank() && !is_own_process(control.cell(rank)))
         .collect();
     let deadline = Instant::now() + GRACE;
     loop {
-        left.retain(|&rank| control.is_alive(rank));
+        left.retain(|&rank| control.is_alive(rank) && is_member(control.cell(rank)));
         if left.is_empty() {
             return;
         }
@@ -53,10 +66,16 @@ fn end_peers(core: &Core) {
         // after the handle was opened, so it lived all the while.
         if let Ok(handle) = Pidfd::open(presence.pid.load(Ordering::Relaxed))
             && control.is_alive(rank)
+            && is_member(control.cell(rank))
         {
             handle.kill();
         }
     }
+}
+
+/// A rank that has left, or is aborting too, is ending by itself.
+fn is_member(cell: &RankCell) -> bool {
+    cell.presence.state.load(Ordering::Acquire) == JOINED
 }
 
 /// Several ranks may be threads of one process, which ends by itself.

@@ -1,8 +1,9 @@
 //! What each rank called last, for peers that must explain a disagreement.
 //!
 //! The owner writes an entry at the start of every collective: a few stores to lines that nobody
-//! reads while all is well. Ranks run at most two rounds ahead of each other and a failed job's
-//! ranks begin no more calls, so the calls that two ranks disagree about are still there.
+//! reads while all is well. A rank runs a bounded number of rounds ahead of any other
+//! ([`MAX_LEAD`], less than the entries here) and records nothing once the job has failed, so the
+//! calls that two ranks disagree about are still there.
 
 use core::{any::TypeId, mem::size_of};
 
@@ -11,12 +12,13 @@ use cobre_comm_trait::{Call, Operation, ReduceOp};
 use crate::{
     failure::{operation_code, operation_from_code},
     primitive::{AtomicU64, Ordering},
-    round::mix,
+    round::{MAX_LEAD, mix},
     sites::SiteTable,
 };
 
 /// Calls remembered per rank.
-const ENTRIES: usize = 8;
+const ENTRIES: usize = 16;
+const _: () = assert!((MAX_LEAD as usize) < ENTRIES);
 
 /// The last calls of one rank.
 #[derive(Debug)]
@@ -165,7 +167,7 @@ impl CallLog {
             | signature.reduce_code() << 8
             | u64::from(signature.rejected) << 16
             | u64::from(site) << 32;
-        // Relaxed: readers come after a failure, and check the number on both sides.
+        // Relaxed: readers come after a failure, when nothing is recorded any more.
         entry.what.store(what, Ordering::Relaxed);
         entry.element.store(signature.element.0, Ordering::Relaxed);
         entry.count.store(signature.count, Ordering::Relaxed);

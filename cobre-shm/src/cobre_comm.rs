@@ -4,6 +4,9 @@
 //! type must not reach another address space, so every collective looks its element type up in a
 //! table of plain numbers and refuses what is not there. Reductions are dispatched by the same table.
 //!
+//! The published methods do not track their callers, but ours do, so call sites in messages are the
+//! solver's.
+//!
 //! The optional `shared-memory` traits of that crate are left out: their regions hand out
 //! `&mut [T]` and `&[T]` of live shared memory without epochs, which is unsound across processes;
 //! their `split_local` returns a closed enum that has no place for us; and nothing uses them.
@@ -42,6 +45,7 @@ macro_rules! with_plain_type {
 }
 
 impl Communicator for ShmComm {
+    #[track_caller]
     fn allgatherv<T: CommData>(
         &self,
         send: &[T],
@@ -56,6 +60,7 @@ impl Communicator for ShmComm {
         })
     }
 
+    #[track_caller]
     fn allreduce<T: CommData>(
         &self,
         send: &[T],
@@ -75,6 +80,7 @@ impl Communicator for ShmComm {
         })
     }
 
+    #[track_caller]
     fn broadcast<T: CommData>(&self, buf: &mut [T], root: usize) -> Result<(), CommError> {
         with_plain_type!(T, "broadcast", P => {
             ours::Communicator::broadcast(self, same_mut::<T, P>(buf), root)
@@ -82,6 +88,7 @@ impl Communicator for ShmComm {
         })
     }
 
+    #[track_caller]
     fn barrier(&self) -> Result<(), CommError> {
         ours::Communicator::barrier(self).map_err(|error| translate("barrier", error))
     }

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::sync::Arc;
+
 use cobre_comm_trait::{FailureCause, Operation};
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     layout::{Geometry, Header, RankBlock},
     primitive::Ordering,
     segment::Segment,
-    sys::lock,
+    sys::lock::{self, LockFile},
 };
 
 /// Naps for which a launcher may tell of a death first: it knows how the rank died. It cannot tell
@@ -22,6 +24,11 @@ const LAUNCHER_FIRST: u32 = 4;
 pub(crate) struct Control {
     segment: Segment,
     geometry: Geometry,
+    /// The locks of this process; `None` for a job of one, which shares with nobody. Also what an
+    /// observer of the same user can open again through `/proc/PID/fd`.
+    locks: Option<LockFile>,
+    /// The job of the same ranks that formed this one.
+    parent: Option<Arc<Control>>,
 }
 
 impl Control {
@@ -29,17 +36,38 @@ impl Control {
     ///
     /// # Panics
     /// If the segment is too short for it.
-    pub(crate) fn new(segment: Segment, geometry: Geometry) -> Self {
+    pub(crate) fn new(segment: Segment, geometry: Geometry, locks: Option<LockFile>) -> Self {
         assert!(segment.len() >= geometry.total_bytes());
-        Self { segment, geometry }
+        Self {
+            segment,
+            geometry,
+            locks,
+            parent: None,
+        }
+    }
+
+    /// Notes the job that formed this one: who is gone from there is gone here.
+    pub(crate) fn set_parent(&mut self, parent: Arc<Control>) {
+        self.parent = Some(parent);
+    }
+
+    /// The first of the jobs from which this one was split: the one that a launcher knows.
+    pub(crate) fn root(&self) -> &Self {
+        self.parent.as_deref().map_or(self, Self::root)
+    }
+
+    /// The failure of the parent that concerns this job as well: somebody is gone.
+    pub(crate) fn inherited_failure(&self) -> Option<Failure> {
+        let failure = failure::first(self.parent.as_deref()?)?;
+        matches!(failure.kind, Kind::RankFailed(_) | Kind::Aborted(_)).then_some(failure)
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
     }
 
-    pub(crate) fn segment(&self) -> &Segment {
-        &self.segment
+    pub(crate) fn locks(&self) -> Option<&LockFile> {
+        self.locks.as_ref()
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -68,13 +96,14 @@ impl Control {
     /// Whether the kernel says that the process behind the lock `byte` lives. When it cannot be
     /// asked, nobody is declared dead.
     pub(crate) fn is_alive(&self, byte: usize) -> bool {
-        let held = self.segment.file().map(|file| lock::is_held(file, byte));
+        let held = self.locks.as_ref().map(|locks| locks.is_held(byte));
         !matches!(held, Some(Ok(false)))
     }
 
     /// Whether a launcher watches this job's processes, and is still there.
     pub(crate) fn is_watched(&self) -> bool {
-        self.header().launched.load(Ordering::Relaxed) == 1 && self.is_alive(lock::FOUNDER)
+        let root = self.root();
+        root.header().launched.load(Ordering::Relaxed) == 1 && root.is_alive(lock::FOUNDER)
     }
 }
 
@@ -104,6 +133,10 @@ impl Members for Control {
 
     fn examine(&self, operation: Operation, peer: usize, round: u64, naps: u32) {
         let cell = self.cell(peer);
+        if let Some(failure) = self.inherited_failure() {
+            failure::raise(self, failure);
+            return;
+        }
         if self.is_alive(peer) || (naps < LAUNCHER_FIRST && self.is_watched()) {
             return;
         }

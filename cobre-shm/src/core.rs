@@ -1,7 +1,7 @@
 //! One rank's membership: what the communicator and its windows share.
 
 use core::panic::Location;
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use cobre_comm_trait::{CommError, FailureCause, Operation};
 
@@ -25,7 +25,7 @@ pub(crate) type Site = &'static Location<'static>;
 /// One rank of a formed job. Dropping it leaves the job, without a barrier.
 #[derive(Debug)]
 pub(crate) struct Core {
-    control: Control,
+    control: Arc<Control>,
     rank: usize,
     patience: Patience,
     /// The process generation that joined; a forked child's differs.
@@ -47,7 +47,7 @@ impl Core {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             patience: Patience::for_job(control.size(), cores),
-            control,
+            control: Arc::new(control),
             rank,
             generation: process::generation(),
             progress: Mutex::new(Progress {
@@ -58,7 +58,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn control(&self) -> &Control {
+    pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control
     }
 
@@ -83,7 +83,7 @@ impl Core {
         body: impl FnOnce(&mut JobRounds<'_>) -> Result<R, Stopped>,
     ) -> Result<R, CommError> {
         let operation = signature.operation;
-        if self.generation != process::generation() {
+        if self.is_forked() {
             return Err(CommError::Forked { operation });
         }
         let mut progress = match self.progress.try_lock() {
@@ -97,8 +97,9 @@ impl Core {
             rounds,
             sites,
         } = &mut *progress;
-        if checked.is_ok() && failure::first(&self.control).is_some() {
-            return Err(self.learn());
+        // Nothing is recorded any more, so that what the ranks disagreed about stays readable.
+        if failure::first(&*self.control).is_some() {
+            return Err(checked.err().unwrap_or_else(|| self.learn()));
         }
         *calls += 1;
         let block = self.control.block(self.rank);
@@ -110,11 +111,13 @@ impl Core {
         let site = sites.number(site, &block.sites);
         block.calls.record(*calls, &signature, hash, site);
         if let Err(error) = checked {
-            self.fail(Some(operation), Kind::Rejected);
+            if self.size() > 1 {
+                self.fail(Some(operation), Kind::Rejected);
+            }
             return Err(error);
         }
         let mut rounds = Rounds::begin(
-            &self.control,
+            &*self.control,
             self.rank,
             self.patience,
             operation,
@@ -126,15 +129,16 @@ impl Core {
 
     /// Fails the job with this rank as the cause.
     pub(crate) fn fail(&self, operation: Option<Operation>, kind: Kind) {
-        failure::raise(&self.control, Failure::new(self.rank, operation, kind));
+        failure::raise(&*self.control, Failure::new(self.rank, operation, kind));
     }
 
     /// The job's first failure, which this rank has now been told of.
     #[cold]
     fn learn(&self) -> CommError {
-        let presence = &self.control.cell(self.rank).presence;
+        // Where the launcher looks.
+        let presence = &self.control.root().cell(self.rank).presence;
         presence.saw_failure.store(1, Ordering::Release);
-        failure::first(&self.control).map_or_else(
+        failure::first(&*self.control).map_or_else(
             || CommError::Corrupted {
                 rank: self.rank,
                 what: "a failure that vanished",
@@ -143,10 +147,15 @@ impl Core {
         )
     }
 
+    /// Whether this is a child that the rank's process forked.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.generation != process::generation()
+    }
+
     /// Tells the peers that this rank will publish no more. Does nothing in a forked child, whose
     /// parent is the rank.
     pub(crate) fn leave(&self, state: u32) {
-        if self.generation == process::generation() {
+        if !self.is_forked() {
             wait::mark_gone(self.control.cell(self.rank), state);
         }
     }
@@ -155,7 +164,7 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            if self.generation == process::generation() {
+            if !self.is_forked() {
                 self.fail(None, Kind::RankFailed(FailureCause::Panicked));
             }
             self.leave(PANICKED);

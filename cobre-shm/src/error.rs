@@ -5,6 +5,8 @@ use std::io;
 
 use cobre_comm_trait::CommError;
 
+use crate::{layout::Geometry, sys::shm};
+
 /// A job could not be formed, or joined.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,7 +31,7 @@ pub enum InitError {
         /// What it should hold.
         expected: String,
     },
-    /// This process has joined a job already, with the same name and rank.
+    /// Another process, or this one, has joined the job as this rank.
     #[error(
         "rank {rank} of job {name} is taken{}: start each rank once, and give every job a name of its own",
         by_process(*.pid)
@@ -138,10 +140,26 @@ pub enum InitError {
     },
 }
 
+impl InitError {
+    /// The segment of job `name`, laid out as `geometry`, could not be reserved.
+    pub(crate) fn no_room(name: &str, geometry: Geometry, source: io::Error) -> Self {
+        Self::NoRoom {
+            name: name.to_owned(),
+            wanted: geometry.total_bytes(),
+            free: shm::free_bytes(),
+            staging: geometry.total_bytes() - geometry.staging_offset(),
+            source,
+        }
+    }
+}
+
 impl From<InitError> for CommError {
     fn from(error: InitError) -> Self {
-        Self::InitFailed {
-            message: error.to_string(),
+        match error {
+            InitError::PeerFailed { cause, .. } => cause,
+            other => Self::InitFailed {
+                message: other.to_string(),
+            },
         }
     }
 }

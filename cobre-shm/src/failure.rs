@@ -19,6 +19,10 @@ use crate::{
     sys::park,
 };
 
+/// The failure word while the job forms: rank 0 makes it 0, or a failure takes its place. Whichever
+/// comes first, all ranks agree whether the job has formed.
+pub(crate) const FORMING: u64 = u64::MAX;
+
 /// What went wrong first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -77,9 +81,9 @@ impl Failure {
         u64::from(detail) << 32 | (self.rank as u64 & 0xffff) << 16 | operation << 8 | kind
     }
 
-    /// `None` for 0, and for what no rank writes (a corrupted word is read as a death of rank 0).
+    /// `None` for 0 and [`FORMING`]. What no rank writes is read as a death.
     fn decode(word: u64) -> Option<Self> {
-        if word == 0 {
+        if word == 0 || word == FORMING {
             return None;
         }
         let detail = (word >> 32) as u32;
@@ -138,16 +142,38 @@ pub(crate) fn first(members: &impl Members) -> Option<Failure> {
     }
 }
 
-/// Fails the job, unless it has failed already, and wakes everybody.
+/// Fails the formed job, unless it has failed already, and wakes everybody.
 pub(crate) fn raise(members: &impl Members, failure: Failure) {
+    raise_from(0, members, failure);
+}
+
+/// Fails the job that is forming, unless it has failed or formed already. Returns whether it did.
+pub(crate) fn raise_while_forming(members: &impl Members, failure: Failure) -> bool {
+    raise_from(FORMING, members, failure)
+}
+
+fn raise_from(state: u64, members: &impl Members, failure: Failure) -> bool {
     let word = &members.failure().code;
-    // Release matches the Acquire in `first`; on failure somebody else's cause stands.
-    let set = word.compare_exchange(0, failure.encode(), Ordering::AcqRel, Ordering::Acquire);
+    // Release matches the Acquire in `first`. If it fails, somebody else's cause stands.
+    let set = word.compare_exchange(
+        state,
+        failure.encode(),
+        Ordering::Release,
+        Ordering::Relaxed,
+    );
     if set.is_ok() {
         for rank in 0..members.size() {
             ring(members.cell(rank));
         }
     }
+    set.is_ok()
+}
+
+/// Declares the job formed, unless it has failed. Returns whether it did.
+pub(crate) fn declare_formed(members: &impl Members) -> bool {
+    let word = &members.failure().code;
+    let set = word.compare_exchange(FORMING, 0, Ordering::Relaxed, Ordering::Relaxed);
+    set.is_ok()
 }
 
 /// What a ring by somebody else than the owner adds to a doorbell; the low bits are the owner's.

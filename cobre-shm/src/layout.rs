@@ -26,7 +26,7 @@ pub(crate) const LAYOUT_VERSION: u32 = 1;
 
 /// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
 /// is more than anybody has cores.
-pub(crate) const MAX_RANKS: usize = 1024;
+pub const MAX_RANKS: usize = 1024;
 
 /// The unit of reservation and of placement.
 pub(crate) const PAGE: usize = 4096;
@@ -47,7 +47,7 @@ pub(crate) struct Header {
     pub(crate) version: AtomicU32,
     /// The number of ranks.
     pub(crate) size: AtomicU32,
-    /// A hash of the sizes and offsets of everything here, as the founder's compiler laid it out.
+    /// [`FINGERPRINT`], as the founder's compiler laid things out.
     pub(crate) fingerprint: AtomicU64,
     /// Bytes of one staging buffer.
     pub(crate) slot_bytes: AtomicU64,

@@ -90,6 +90,7 @@ pub use self::{
         STAGING_VAR,
     },
     error::InitError,
+    layout::MAX_RANKS,
     names::random_job_name,
     window::{ShmReader, ShmRegion},
 };

@@ -105,7 +105,10 @@ impl Observer {
             presence.pid.store(pid, Ordering::Relaxed);
         }
         let failure = Failure::new(rank, None, Kind::RankFailed(cause));
-        failure::raise(&self.control, failure);
+        // Whether the job is forming or has formed: it may become the one while we try the other.
+        if !failure::raise_while_forming(&self.control, failure) {
+            failure::raise(&self.control, failure);
+        }
     }
 
     /// The job's first failure, as the ranks get it.

@@ -12,7 +12,8 @@
 //!    published any later round, so the rank waits until every peer has published m + 1 (it
 //!    publishes every round, in order). Usually that is known already: who has seen everybody's
 //!    round k knows that everybody has finished k - 1. So a sequence of exchanges never waits here;
-//!    a root that broadcasts over and over waits for its readers, one round behind.
+//!    a root that broadcasts over and over waits for its readers, one round behind. And ranks that
+//!    take turns as roots wait for the slowest before they are [`MAX_LEAD`] rounds ahead of it.
 //! 2. *Publish.* Payload and signature first, then the round number, with Release.
 //! 3. *Await.* Read a peer's round number with Acquire until it is n, then compare its signature
 //!    with mine, then read the payload.
@@ -35,6 +36,9 @@ use crate::{
     sys::park,
     wait::{self, Patience, Stopped},
 };
+
+/// How many rounds a rank may be ahead of what it knows everybody to have finished.
+pub(crate) const MAX_LEAD: u64 = 12;
 
 /// What one rank remembers of its communicator's rounds.
 #[derive(Debug, Default)]
@@ -119,12 +123,23 @@ impl<'a, M: Members> Rounds<'a, M> {
         let round = self.state.round + 1;
         let needed = self.state.needed[parity(round)];
         if needed > self.state.proven {
-            for peer in self.peers() {
-                self.await_arrival(peer, needed + 1)?;
-            }
-            self.state.proven = needed;
+            self.prove(needed)?;
+        }
+        if round > self.state.proven + MAX_LEAD {
+            // Half of it, so that a sequence of broadcasts waits here now and then only.
+            self.prove(round - MAX_LEAD / 2)?;
         }
         Ok(round)
+    }
+
+    /// Returns when everybody has finished reading `round` and all before.
+    #[cold]
+    fn prove(&mut self, round: u64) -> Result<(), Stopped> {
+        for peer in self.peers() {
+            self.await_arrival(peer, round + 1)?;
+        }
+        self.state.proven = round;
+        Ok(())
     }
 
     /// Publishes the opened `round`. `fill` writes the inline payload.

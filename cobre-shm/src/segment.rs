@@ -1,39 +1,28 @@
-//! A piece of shared memory: the open file, if it has one, and its mapping.
+//! A piece of shared memory, mapped.
 
 use std::{fs::File, io};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use crate::sys::process::ForkGuarded;
-
 /// Memory that all ranks map, accessed through raw pointers only: no slice over live shared memory.
 #[derive(Debug)]
 pub(crate) struct Segment {
     map: MmapRaw,
-    /// Kept open for its locks, and so that an observer of the same user can open it again through
-    /// `/proc/PID/fd`. `None` for a job of one, which shares with nobody.
-    file: Option<ForkGuarded>,
 }
 
 impl Segment {
     /// Maps the first `len` bytes of `file`, which must have them.
-    pub(crate) fn map(file: File, len: usize) -> io::Result<Self> {
-        Ok(Self {
-            map: MmapOptions::new().len(len).map_raw(&file)?,
-            file: Some(ForkGuarded::new(file)),
-        })
+    ///
+    /// The mapping keeps the open file alive, in forked children too: it must not carry locks.
+    pub(crate) fn map(file: &File, len: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(len).map_raw(file)?;
+        Ok(Self { map })
     }
 
     /// Zeroed memory of this process alone.
     pub(crate) fn private(len: usize) -> io::Result<Self> {
-        Ok(Self {
-            map: MmapOptions::new().len(len).map_anon()?.into(),
-            file: None,
-        })
-    }
-
-    pub(crate) fn file(&self) -> Option<&File> {
-        self.file.as_deref()
+        let map = MmapOptions::new().len(len).map_anon()?.into();
+        Ok(Self { map })
     }
 
     pub(crate) fn len(&self) -> usize {

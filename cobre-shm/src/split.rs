@@ -28,7 +28,9 @@ pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
                 name = names::Announced::none();
             }
         }
-        collective::broadcast(rounds, name.bytes_mut(), 0)
+        collective::broadcast(rounds, name.bytes_mut(), 0)?;
+        // The leader too learns whether all ranks are splitting before it waits for them.
+        collective::barrier(rounds)
     })?;
     if name.is_none() {
         return Err(match founded {
@@ -41,5 +43,9 @@ pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
     }
     let config = Config::new(name.as_str(), core.rank(), core.size());
     let founded = founded.transpose()?;
-    Ok(forming::join_founded(&config, founded)?)
+    Ok(forming::join_founded(
+        &config,
+        founded,
+        Some(core.control()),
+    )?)
 }

@@ -19,6 +19,11 @@
 //! step 4, or it would sleep on a word that nobody changes any more. The word's Release and Acquire
 //! see to that. Failures and departures ring the doorbell in the same way ([`failure::ring`]).
 //!
+//! *A formal gap.* The owner's plain store of the word may replace a ring by another rank, and a
+//! sleeper that reads the owner's value is not ordered after that ring by the language's rules. On
+//! machines where a store becomes visible to all others at once (x86, ARMv8) it is ordered all the
+//! same; elsewhere such a failure would be seen when the nap ends.
+//!
 //! Every wait ends in one of these ways: the round arrived; the job failed; P left, panicked or
 //! died before publishing (which fails the job).
 
@@ -29,7 +34,7 @@ use cobre_comm_trait::{FailureCause, Operation};
 
 use crate::{
     cell::{LEFT, Members, PANICKED, RankCell},
-    failure::{self, Failure, Kind},
+    failure::{self, FORMING, Failure, Kind},
     primitive::{Ordering, fence, spin_hint, yield_now},
     sys::park,
 };
@@ -129,7 +134,7 @@ fn for_round_slowly(
 
 fn has_failed(members: &impl Members) -> bool {
     // Relaxed: whoever acts on it reads it again with Acquire.
-    members.failure().code.load(Ordering::Relaxed) != 0
+    !matches!(members.failure().code.load(Ordering::Relaxed), 0 | FORMING)
 }
 
 fn sleep_until(

@@ -196,13 +196,11 @@ pub(crate) fn create<T: CommData>(
             "it does not fit the address space",
         ),
         Refusal::System(rank, error) => {
-            let free = shm::free_bytes().unwrap_or(0);
-            refused(
-                bytes.unwrap_or(usize::MAX),
-                &format!(
-                    "rank {rank}: {error}; /dev/shm has {free} bytes left (in a container: --shm-size)"
-                ),
-            )
+            let left = shm::free_bytes().map_or_else(String::new, |free| {
+                format!("; /dev/shm has {free} bytes left (in a container: --shm-size)")
+            });
+            let message = format!("rank {rank}: {error}{left}");
+            refused(bytes.unwrap_or(usize::MAX), &message)
         }
     })?;
     Ok(ShmRegion(Memory {
@@ -278,7 +276,7 @@ fn attach(file: File, bytes: usize, own: Range<usize>) -> io::Result<Segment> {
         return Err(io::ErrorKind::InvalidData.into());
     }
     shm::reserve(&file, own.start as u64, own.len() as u64)?;
-    Segment::map(file, bytes)
+    Segment::map(&file, bytes)
 }
 
 /// Shows every rank how `attach` went; the first that failed, and why.

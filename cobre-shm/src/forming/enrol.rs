@@ -20,187 +20,197 @@ use crate::{
 /// How often a rank that waits looks whether the others are still alive.
 const NAP: Duration = Duration::from_millis(20);
 
-/// Takes the place of `config.rank` and returns when the job is ready.
-///
-/// `named` is the name to remove, if this rank founded the job.
-pub(super) fn enrol(
-    control: &Control,
-    config: &Config,
-    start: Instant,
-    named: Option<Named>,
-) -> Result<(), InitError> {
-    take_place(control, config)?;
-    if config.rank == 0 {
-        wait_for_everyone(control, config, start)?;
+/// One rank's joining of a job whose segment it has mapped.
+pub(super) struct Enrolment<'a> {
+    pub(super) control: &'a Control,
+    pub(super) config: &'a Config,
+    pub(super) start: Instant,
+    /// The job of the same ranks that forms this one, if any.
+    pub(super) parent: Option<&'a Control>,
+}
+
+impl Enrolment<'_> {
+    /// Takes the place of `config.rank` and returns when the job is ready.
+    ///
+    /// `named` is the name to remove, if this rank founded the job.
+    pub(super) fn run(&self, named: Option<Named>) -> Result<(), InitError> {
+        self.take_place()?;
+        if self.config.rank != 0 {
+            return self.wait_until_ready();
+        }
+        self.wait_for_everyone()?;
+        if !failure::declare_formed(self.control) {
+            return self.check_failure();
+        }
         // First the name, then the word: who is told that the job is ready finds nothing in
-        // /dev/shm any more.
+        // /dev/shm any more. A launcher's job has its name removed here too; the launcher tries
+        // again in case nobody got this far.
         match named {
             Some(named) => drop(named),
-            None => drop(shm::unlink(&config.name)),
+            None => drop(shm::unlink(&self.config.name)),
         }
-        let ready = &control.header().ready.flag;
-        // Release matches the Acquire in `wait_until_ready`.
+        let ready = self.ready();
+        // Release matches the Acquire in `is_ready`.
         ready.store(1, Ordering::Release);
         park::wake_all(ready);
         Ok(())
-    } else {
-        wait_until_ready(control, config, start)
     }
-}
 
-fn take_place(control: &Control, config: &Config) -> Result<(), InitError> {
-    let rank = config.rank;
-    let Some(file) = control.segment().file() else {
-        return Ok(());
-    };
-    let free =
-        lock::try_lock(file, rank).map_err(|source| system(&config.name, "lock a rank", source))?;
-    let presence = &control.cell(rank).presence;
-    // The lock decides who has the rank; a rank whose process is gone is not free again.
-    if !free || presence.state.load(Ordering::Acquire) != ABSENT {
-        if control.header().ready.flag.load(Ordering::Acquire) == 0 {
-            failure::raise(control, Failure::new(rank, None, Kind::TakenTwice));
+    fn take_place(&self) -> Result<(), InitError> {
+        let Some(locks) = self.control.locks() else {
+            return Ok(());
+        };
+        let rank = self.config.rank;
+        let free = locks
+            .try_lock(rank)
+            .map_err(|source| system(&self.config.name, "lock a rank", source))?;
+        let presence = &self.control.cell(rank).presence;
+        // The lock decides who has the rank; but one whose process is gone is not free again.
+        if !free || self.state(rank) != ABSENT {
+            self.fail(rank, Kind::TakenTwice);
+            return Err(self.taken(rank));
         }
-        return Err(taken(control, config, rank));
-    }
-    let (offset, len) = control.geometry().staging_of(rank);
-    if let Err(error) = shm::reserve(file, offset as u64, len as u64) {
-        let errno = error.raw_os_error().unwrap_or(0);
-        failure::raise(control, Failure::new(rank, None, Kind::NoRoom(errno)));
-        return Err(no_room(control, config, error));
-    }
-    presence.pid.store(std::process::id(), Ordering::Relaxed);
-    presence
-        .pid_namespace
-        .store(process::pid_namespace(), Ordering::Relaxed);
-    // Release matches the Acquires of who asks for the state: the process number is there.
-    presence.state.store(JOINED, Ordering::Release);
-    let joined = &control.header().joined.count;
-    joined.fetch_add(1, Ordering::AcqRel);
-    park::wake_all(joined);
-    Ok(())
-}
-
-/// Rank 0 waits until all have joined.
-fn wait_for_everyone(control: &Control, config: &Config, start: Instant) -> Result<(), InitError> {
-    let joined = &control.header().joined.count;
-    loop {
-        // Acquire matches the AcqRel of those who joined.
-        let count = joined.load(Ordering::Acquire);
-        if count as usize == config.size {
-            return check_failure(control, config, start);
+        let (offset, len) = self.control.geometry().staging_of(rank);
+        if let Err(error) = locks.reserve(offset as u64, len as u64) {
+            self.fail(rank, Kind::NoRoom(error.raw_os_error().unwrap_or(0)));
+            return Err(self.no_room(error));
         }
-        wait_a_little(control, config, start, joined, count)?;
-        for rank in 1..config.size {
-            fail_if_dead(control, rank);
-        }
+        presence.pid.store(std::process::id(), Ordering::Relaxed);
+        presence
+            .pid_namespace
+            .store(process::pid_namespace(), Ordering::Relaxed);
+        // Release matches the Acquires of who asks for the state: the process number is there.
+        presence.state.store(JOINED, Ordering::Release);
+        let joined = &self.control.header().joined.count;
+        joined.fetch_add(1, Ordering::AcqRel);
+        park::wake_all(joined);
+        Ok(())
     }
-}
 
-fn wait_until_ready(control: &Control, config: &Config, start: Instant) -> Result<(), InitError> {
-    let ready = &control.header().ready.flag;
-    // Acquire matches the Release in `enrol`.
-    while ready.load(Ordering::Acquire) == 0 {
-        wait_a_little(control, config, start, ready, 0)?;
-        fail_if_dead(control, 0);
-        if !control.is_alive(lock::FOUNDER) && ready.load(Ordering::Acquire) == 0 {
-            let died = Kind::RankFailed(FailureCause::Died);
-            failure::raise(control, Failure::new(0, None, died));
-        }
-    }
-    Ok(())
-}
-
-/// Sleeps on `word` for a moment, unless the job has failed or the time is up.
-fn wait_a_little(
-    control: &Control,
-    config: &Config,
-    start: Instant,
-    word: &AtomicU32,
-    value: u32,
-) -> Result<(), InitError> {
-    check_failure(control, config, start)?;
-    if start.elapsed() >= config.attach_timeout {
-        let missing = absent(control);
-        let never = Kind::NeverCame;
-        let lowest = missing.first().copied().unwrap_or(0);
-        failure::raise(control, Failure::new(lowest, None, never));
-        return check_failure(control, config, start);
-    }
-    park::wait(word, value, NAP);
-    Ok(())
-}
-
-/// A rank that has joined and whose lock is free is gone: it cannot have left, since the job has not
-/// formed yet.
-fn fail_if_dead(control: &Control, rank: usize) {
-    let state = &control.cell(rank).presence.state;
-    let joined = state.load(Ordering::Acquire) == JOINED;
-    let formed = || control.header().ready.flag.load(Ordering::Acquire) == 1;
-    if joined && !control.is_alive(rank) && !formed() {
-        let died = Kind::RankFailed(FailureCause::Died);
-        failure::raise(control, Failure::new(rank, None, died));
-    }
-}
-
-fn absent(control: &Control) -> Vec<usize> {
-    let state = |rank: usize| control.cell(rank).presence.state.load(Ordering::Acquire);
-    (0..control.size())
-        .filter(|&rank| state(rank) == ABSENT)
-        .collect()
-}
-
-fn taken(control: &Control, config: &Config, rank: usize) -> InitError {
-    let pid = control.cell(rank).presence.pid.load(Ordering::Relaxed);
-    InitError::RankTaken {
-        name: config.name.clone(),
-        rank,
-        pid: (pid != 0).then_some(pid),
-    }
-}
-
-fn no_room(control: &Control, config: &Config, source: io::Error) -> InitError {
-    let geometry = control.geometry();
-    InitError::NoRoom {
-        name: config.name.clone(),
-        wanted: geometry.total_bytes(),
-        free: shm::free_bytes(),
-        staging: geometry.total_bytes() - geometry.staging_offset(),
-        source,
-    }
-}
-
-/// The job's failure while forming, as the error of this rank.
-fn check_failure(control: &Control, config: &Config, start: Instant) -> Result<(), InitError> {
-    let Some(failure) = failure::first(control) else {
-        return Ok(());
-    };
-    let name = config.name.clone();
-    Err(match failure.kind {
-        Kind::SizeDiffers(theirs) => InitError::SizeDiffers {
-            name,
-            rank: failure.rank,
-            theirs: theirs as usize,
-            ours: control.size(),
-        },
-        Kind::TakenTwice => taken(control, config, failure.rank),
-        Kind::NeverCame => {
-            let mut missing = absent(control);
-            if missing.is_empty() {
-                // It came just after the time was up.
-                missing.push(failure.rank);
+    /// Rank 0 waits until all have joined.
+    fn wait_for_everyone(&self) -> Result<(), InitError> {
+        let joined = &self.control.header().joined.count;
+        loop {
+            // Acquire matches the AcqRel of those who joined.
+            let count = joined.load(Ordering::Acquire);
+            if count as usize == self.config.size {
+                return Ok(());
             }
-            InitError::NeverCame {
+            self.nap_on(joined, count)?;
+            (1..self.config.size).for_each(|rank| self.fail_if_dead(rank));
+        }
+    }
+
+    fn wait_until_ready(&self) -> Result<(), InitError> {
+        while !self.is_ready() {
+            self.nap_on(self.ready(), 0)?;
+            self.fail_if_dead(0);
+            if !self.control.is_alive(lock::FOUNDER) {
+                self.fail(0, Kind::RankFailed(FailureCause::Died));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps on `word` for a moment, unless the job has failed or the time is up.
+    fn nap_on(&self, word: &AtomicU32, value: u32) -> Result<(), InitError> {
+        self.check_failure()?;
+        if self.start.elapsed() >= self.config.attach_timeout {
+            let lowest = self.absent().next().unwrap_or(0);
+            self.fail(lowest, Kind::NeverCame);
+            return self.check_failure();
+        }
+        park::wait(word, value, NAP);
+        if let Some(failure) = self.control.inherited_failure() {
+            failure::raise_while_forming(self.control, failure);
+        }
+        if let Some(parent) = self.parent {
+            let gone = |rank: &usize| !parent.is_alive(*rank);
+            if let Some(rank) = self.absent().filter(|&r| r != self.config.rank).find(gone) {
+                self.fail(rank, Kind::RankFailed(FailureCause::Died));
+            }
+        }
+        Ok(())
+    }
+
+    /// A rank that has joined and whose lock is free is gone. (If the job forms meanwhile and the
+    /// rank leaves, this does nothing.)
+    fn fail_if_dead(&self, rank: usize) {
+        let joined = self.state(rank) == JOINED;
+        if joined && !self.control.is_alive(rank) {
+            self.fail(rank, Kind::RankFailed(FailureCause::Died));
+        }
+    }
+
+    fn ready(&self) -> &AtomicU32 {
+        &self.control.header().ready.flag
+    }
+
+    fn is_ready(&self) -> bool {
+        // Acquire matches the Release in `run`.
+        self.ready().load(Ordering::Acquire) == 1
+    }
+
+    fn state(&self, rank: usize) -> u32 {
+        // Acquire matches the Release in `take_place`.
+        let presence = &self.control.cell(rank).presence;
+        presence.state.load(Ordering::Acquire)
+    }
+
+    fn absent(&self) -> impl Iterator<Item = usize> {
+        (0..self.control.size()).filter(|&rank| self.state(rank) == ABSENT)
+    }
+
+    /// Fails the job, unless it has formed already.
+    fn fail(&self, rank: usize, kind: Kind) {
+        failure::raise_while_forming(self.control, Failure::new(rank, None, kind));
+    }
+
+    /// The job's failure while forming, as the error of this rank.
+    fn check_failure(&self) -> Result<(), InitError> {
+        let Some(failure) = failure::first(self.control) else {
+            return Ok(());
+        };
+        let name = self.config.name.clone();
+        Err(match failure.kind {
+            Kind::SizeDiffers(theirs) => InitError::SizeDiffers {
                 name,
-                size: control.size(),
-                missing,
-                waited: start.elapsed(),
+                rank: failure.rank,
+                theirs: theirs as usize,
+                ours: self.control.size(),
+            },
+            Kind::TakenTwice => self.taken(failure.rank),
+            Kind::NeverCame => {
+                let mut missing: Vec<usize> = self.absent().collect();
+                if missing.is_empty() {
+                    // It came just after the time was up.
+                    missing.push(failure.rank);
+                }
+                InitError::NeverCame {
+                    name,
+                    size: self.control.size(),
+                    missing,
+                    waited: self.start.elapsed(),
+                }
             }
+            Kind::NoRoom(errno) => self.no_room(io::Error::from_raw_os_error(errno)),
+            _ => InitError::PeerFailed {
+                name,
+                cause: explain::explain(self.control, failure),
+            },
+        })
+    }
+
+    fn taken(&self, rank: usize) -> InitError {
+        let pid = self.control.cell(rank).presence.pid.load(Ordering::Relaxed);
+        InitError::RankTaken {
+            name: self.config.name.clone(),
+            rank,
+            pid: (pid != 0).then_some(pid),
         }
-        Kind::NoRoom(errno) => no_room(control, config, io::Error::from_raw_os_error(errno)),
-        _ => InitError::PeerFailed {
-            name,
-            cause: explain::explain(control, failure),
-        },
-    })
+    }
+
+    fn no_room(&self, source: io::Error) -> InitError {
+        InitError::no_room(&self.config.name, self.control.geometry(), source)
+    }
 }

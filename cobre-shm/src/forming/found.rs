@@ -6,10 +6,14 @@ use super::system;
 use crate::{
     control::{Control, header_of},
     error::InitError,
+    failure::FORMING,
     layout::{FINGERPRINT, Geometry, LAYOUT_VERSION, MAGIC},
     primitive::Ordering,
     segment::Segment,
-    sys::{lock, shm},
+    sys::{
+        lock::{self, LockFile},
+        shm,
+    },
 };
 
 /// The duty to remove a segment's name.
@@ -39,23 +43,21 @@ pub(crate) fn found(
         Err(source) => return Err(system(name, "create the shared memory object", source)),
     };
     let named = Named(name.to_owned());
-    // At once, so that others can tell a half-made segment from an abandoned one.
-    lock::try_lock(&file, lock::FOUNDER).map_err(|source| system(name, "lock", source))?;
-    let no_room = |source| InitError::NoRoom {
-        name: name.to_owned(),
-        wanted: geometry.total_bytes(),
-        free: shm::free_bytes(),
-        staging: geometry.total_bytes() - geometry.staging_offset(),
-        source,
-    };
+    // At once, so that others can tell a half-made segment from an abandoned one. The locks have an
+    // open file of their own.
+    let locks = shm::open(name)
+        .map(LockFile::new)
+        .and_then(|locks| locks.try_lock(lock::FOUNDER).map(|_| locks))
+        .map_err(|source| system(name, "lock", source))?;
+    let no_room = |source| InitError::no_room(name, geometry, source);
     file.set_len(geometry.total_bytes() as u64)
         .map_err(no_room)?;
     // Staging is reserved by its owners, near whom it should lie.
     shm::reserve(&file, 0, geometry.staging_offset() as u64).map_err(no_room)?;
-    let segment = Segment::map(file, geometry.total_bytes())
+    let segment = Segment::map(&file, geometry.total_bytes())
         .map_err(|source| system(name, "map the segment", source))?;
     write_header(&segment, geometry, launched);
-    Ok((Control::new(segment, geometry), named))
+    Ok((Control::new(segment, geometry, Some(locks)), named))
 }
 
 fn write_header(segment: &Segment, geometry: Geometry, launched: bool) {
@@ -69,6 +71,7 @@ fn write_header(segment: &Segment, geometry: Geometry, launched: bool) {
         .store(geometry.slot_bytes() as u64, Ordering::Relaxed);
     header.founder.store(std::process::id(), Ordering::Relaxed);
     header.launched.store(launched.into(), Ordering::Relaxed);
+    header.failure.code.store(FORMING, Ordering::Relaxed);
     // Release matches the reading of the magic number before everything else in `open`.
     header.magic.store(MAGIC, Ordering::Release);
 }

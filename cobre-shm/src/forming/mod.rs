@@ -8,14 +8,16 @@
 //! 3. *Ready.* When all have joined, rank 0 removes the name, then tells everybody. From here on
 //!    nothing can be left behind, whoever is killed.
 //!
-//! Whatever goes wrong before *ready* is raised as the job's first failure, so that every rank ends
-//! with the same, specific error; who founded the job removes the name.
+//! Whatever goes wrong in between is raised as the job's first failure, so that every rank that has
+//! found the segment ends with the same, specific error; who founded the job removes the name. The
+//! word of the first failure also decides whether the job has formed, so that no two ranks can
+//! disagree about it: [`crate::failure::FORMING`].
 
 mod enrol;
 mod found;
 mod open;
 
-use std::{io, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 pub(crate) use found::{Named, found};
 
@@ -29,7 +31,7 @@ pub(crate) fn solo() -> Result<Control, InitError> {
     let geometry = Geometry::with_staging(1, 0);
     let segment = Segment::private(geometry.total_bytes())
         .map_err(|source| system("", "map memory", source))?;
-    let control = Control::new(segment, geometry);
+    let control = Control::new(segment, geometry, None);
     let presence = &control.block(0).cell.presence;
     presence.pid.store(std::process::id(), Ordering::Relaxed);
     presence.state.store(JOINED, Ordering::Relaxed);
@@ -45,20 +47,32 @@ pub(crate) fn join(config: &Config) -> Result<Control, InitError> {
     } else {
         None
     };
-    join_founded(config, founded)
+    join_founded(config, founded, None)
 }
 
 /// Joins a job that this rank has founded itself, or else must find by name.
+///
+/// `parent` is the job of the same ranks that forms this one: who is gone from there will not come.
 pub(crate) fn join_founded(
     config: &Config,
     founded: Option<(Control, Named)>,
+    parent: Option<&Arc<Control>>,
 ) -> Result<Control, InitError> {
     let start = Instant::now();
-    let (control, named) = match founded {
+    let (mut control, named) = match founded {
         Some((control, named)) => (control, Some(named)),
         None => (open::open(config, start)?, None),
     };
-    enrol::enrol(&control, config, start, named)?;
+    if let Some(parent) = parent {
+        control.set_parent(Arc::clone(parent));
+    }
+    let enrolment = enrol::Enrolment {
+        control: &control,
+        config,
+        start,
+        parent: parent.map(Arc::as_ref),
+    };
+    enrolment.run(named)?;
     Ok(control)
 }
 

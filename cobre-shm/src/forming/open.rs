@@ -1,7 +1,13 @@
 //! Finding the control segment by name, and deciding whether to believe it.
 
 use core::{mem::offset_of, time::Duration};
-use std::{fs::File, io, os::unix::fs::FileExt, thread, time::Instant};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    thread,
+    time::Instant,
+};
 
 use super::system;
 use crate::{
@@ -10,9 +16,11 @@ use crate::{
     error::InitError,
     failure::{self, Failure, Kind},
     layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, PAGE},
-    primitive::Ordering,
     segment::Segment,
-    sys::{lock, shm},
+    sys::{
+        lock::{self, LockFile},
+        shm,
+    },
 };
 
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
@@ -23,15 +31,16 @@ enum Found {
     Nothing,
     /// Something that is not complete yet, described.
     Incomplete(&'static str),
-    Complete(File, Geometry),
+    /// The file to map and the file for locks.
+    Complete(File, LockFile, Geometry),
 }
 
 /// Opens the job's segment, waiting for it to appear.
 pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError> {
     let mut pause = FIRST_PAUSE;
-    let (file, geometry) = loop {
+    let (file, locks, geometry) = loop {
         let incomplete = match look(&config.name)? {
-            Found::Complete(file, geometry) => break (file, geometry),
+            Found::Complete(file, locks, geometry) => break (file, locks, geometry),
             Found::Incomplete(what) => Some(what),
             Found::Nothing => None,
         };
@@ -48,16 +57,14 @@ pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     };
-    let segment = Segment::map(file, geometry.total_bytes())
+    let segment = Segment::map(&file, geometry.total_bytes())
         .map_err(|source| system(&config.name, "map the segment", source))?;
-    let control = Control::new(segment, geometry);
+    let control = Control::new(segment, geometry, Some(locks));
     if geometry.size() != config.size {
         // The founder's size stands. Everybody gets the same error, unless all have joined already
         // and this process is none of theirs. The cast cannot lose anything: `check` limits it.
         let differs = Kind::SizeDiffers(config.size as u32);
-        if control.header().ready.flag.load(Ordering::Acquire) == 0 {
-            failure::raise(&control, Failure::new(config.rank, None, differs));
-        }
+        failure::raise_while_forming(&control, Failure::new(config.rank, None, differs));
         return Err(InitError::SizeDiffers {
             name: config.name.clone(),
             rank: config.rank,
@@ -127,7 +134,18 @@ fn look(name: &str) -> Result<Found, InitError> {
         let found = format!("process {founder} founded it and is gone");
         return Err(not_ours(name, found));
     }
-    Ok(Found::Complete(file, geometry))
+    // Locks need an open file of their own; between the two looks the name may have gone.
+    match shm::open(name) {
+        Ok(again) if is_same(&file, &again).map_err(io)? => {
+            Ok(Found::Complete(file, LockFile::new(again), geometry))
+        }
+        _ => Ok(Found::Nothing),
+    }
+}
+
+fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    let (one, other) = (one.metadata()?, other.metadata()?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
 fn not_ours(name: &str, found: String) -> InitError {

@@ -2,8 +2,10 @@
 //!
 //! Open-file-description locks (Linux 3.15) on single bytes of the control segment. They belong to
 //! the open file, not to the process, so several ranks may live in one process, each with its own
-//! open file; and the kernel drops them when the last descriptor of that open file is closed, which
-//! is at the latest when its process is gone. Locks work across PID namespaces that share one
+//! open file; and the kernel drops them when the open file goes, with its last descriptor and its
+//! last mapping. So the open file that carries a rank's locks is never mapped (a forked child would
+//! inherit the mapping), and children lose the descriptor ([`ForkGuarded`]): the locks are gone at
+//! the latest when the rank's process is. Locks work across PID namespaces that share one
 //! `/dev/shm`, where process numbers mean nothing.
 
 #![allow(unsafe_code)]
@@ -13,6 +15,8 @@ use std::{
     io,
     os::fd::{AsRawFd, RawFd},
 };
+
+use super::{process::ForkGuarded, shm};
 
 /// The byte that stands for the process that founded the job. Ranks lock the byte of their number.
 pub(crate) const FOUNDER: usize = 1 << 20;
@@ -35,25 +39,41 @@ fn fcntl(fd: RawFd, command: libc::c_int, lock: &mut libc::flock) -> io::Result<
     }
 }
 
-/// Takes the lock on `byte` through this open file.
-///
-/// Returns whether it was free.
-pub(crate) fn try_lock(file: &File, byte: usize) -> io::Result<bool> {
-    match fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &mut flock(byte)) {
-        Ok(()) => Ok(true),
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::EAGAIN) | Some(libc::EACCES)
-            ) =>
-        {
-            Ok(false)
+/// An open file that carries a process' locks on a control segment, and nothing else.
+#[derive(Debug)]
+pub(crate) struct LockFile(ForkGuarded);
+
+impl LockFile {
+    /// Takes an open file of its own; see the module for why.
+    pub(crate) fn new(file: File) -> Self {
+        Self(ForkGuarded::new(file))
+    }
+
+    /// Takes the lock on `byte` through this open file. Returns whether it was free.
+    pub(crate) fn try_lock(&self, byte: usize) -> io::Result<bool> {
+        match fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &mut flock(byte)) {
+            Ok(()) => Ok(true),
+            Err(error) if is_conflict(&error) => Ok(false),
+            Err(error) => Err(error),
         }
-        Err(error) => Err(error),
+    }
+
+    /// Reserves pages of the locked object; see [`shm::reserve`].
+    pub(crate) fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        shm::reserve(&self.0, offset, len)
+    }
+
+    /// Whether another open file holds the lock on `byte`.
+    pub(crate) fn is_held(&self, byte: usize) -> io::Result<bool> {
+        is_held(&self.0, byte)
     }
 }
 
-/// Whether another open file holds the lock on `byte`.
+fn is_conflict(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES))
+}
+
+/// Whether another open file than this holds the lock on `byte`.
 pub(crate) fn is_held(file: &File, byte: usize) -> io::Result<bool> {
     let mut lock = flock(byte);
     fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock)?;
@@ -62,21 +82,21 @@ pub(crate) fn is_held(file: &File, byte: usize) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_held, try_lock};
+    use super::LockFile;
     use crate::sys::shm;
 
     #[test]
     fn a_lock_belongs_to_the_open_file_and_goes_with_it() {
         let name = format!("/cobre-test-{}", uuid::Uuid::new_v4().simple());
-        let one = shm::create(&name).unwrap();
-        let other = shm::open(&name).unwrap();
+        let one = LockFile::new(shm::create(&name).unwrap());
+        let other = LockFile::new(shm::open(&name).unwrap());
         shm::unlink(&name).unwrap();
-        assert!(!is_held(&other, 3).unwrap());
-        assert!(try_lock(&one, 3).unwrap());
-        assert!(is_held(&other, 3).unwrap());
-        assert!(!try_lock(&other, 3).unwrap());
-        assert!(!is_held(&other, 4).unwrap());
+        assert!(!other.is_held(3).unwrap());
+        assert!(one.try_lock(3).unwrap());
+        assert!(other.is_held(3).unwrap());
+        assert!(!other.try_lock(3).unwrap());
+        assert!(!other.is_held(4).unwrap());
         drop(one);
-        assert!(!is_held(&other, 3).unwrap());
+        assert!(!other.is_held(3).unwrap());
     }
 }

@@ -52,7 +52,7 @@ extern "C" fn in_forked_child() {
     unsafe { libc::close(null) };
 }
 
-/// A file whose locks stay with this process: a forked child loses its descriptor to `/dev/null`.
+/// A file that stays with this process: a forked child loses its descriptor to `/dev/null`.
 #[derive(Debug)]
 pub(crate) struct ForkGuarded {
     file: File,
@@ -126,5 +126,56 @@ impl Pidfd {
                 0,
             )
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::generation;
+    use crate::{
+        segment::Segment,
+        sys::{lock::LockFile, shm},
+    };
+    use std::io::Write;
+
+    /// The lock must go with the rank's process, not with the last of its children.
+    #[test]
+    fn a_forked_child_does_not_keep_its_parents_lock() {
+        let name = format!("/cobre-test-{}", uuid::Uuid::new_v4().simple());
+        let mapped = shm::create(&name).unwrap();
+        mapped.set_len(4096).unwrap();
+        let segment = Segment::map(&mapped, 4096).unwrap();
+        let locks = LockFile::new(shm::open(&name).unwrap());
+        let other = LockFile::new(shm::open(&name).unwrap());
+        shm::unlink(&name).unwrap();
+        assert!(locks.try_lock(0).unwrap());
+        let here = generation();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        // SAFETY: the child makes only async-signal-safe calls: it waits for the end of the pipe
+        // and exits.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let same = i32::from(generation() == here);
+            let mut byte = 0_u8;
+            // SAFETY: `byte` is one writable byte; the descriptor is open.
+            unsafe {
+                libc::read(
+                    std::os::fd::AsRawFd::as_raw_fd(&reader),
+                    (&raw mut byte).cast(),
+                    1,
+                )
+            };
+            // SAFETY: ends the process without running anything of the parent's.
+            unsafe { libc::_exit(same) };
+        }
+        assert!(other.is_held(0).unwrap());
+        // What is left of the rank when it dies: nothing here, its mapping in the child.
+        drop((segment, mapped, locks));
+        assert!(!other.is_held(0).unwrap(), "the child keeps the lock");
+        writer.write_all(&[1]).unwrap();
+        let mut status = -1;
+        // SAFETY: `status` is writable; the child is ours.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0, "the child did not notice that it was forked");
     }
 }

@@ -51,8 +51,9 @@ pub(crate) fn is_ours(file: &File) -> io::Result<bool> {
     Ok(meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0)
 }
 
-/// Bytes that `/dev/shm` says it has left, for messages.
+/// Bytes that `/dev/shm` says it has left; `None` if it does not say, or has no limit.
 pub(crate) fn free_bytes() -> Option<u64> {
     let stat = nix::sys::statvfs::statvfs("/dev/shm").ok()?;
-    Some(stat.blocks_available() * stat.fragment_size())
+    // A file system without a limit states no blocks at all.
+    (stat.blocks() > 0).then(|| stat.blocks_available() * stat.fragment_size())
 }

@@ -1,0 +1,97 @@
+//! One process misuses its communicator: an error or correct behaviour, never undefined.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{sync::Barrier, thread};
+
+use cobre_comm_trait::{CommError, Communicator, Operation, SharedMemoryProvider, SharedRegion};
+use cobre_shm::{Config, ShmComm, random_job_name};
+
+fn pair(body: impl Fn(ShmComm) + Sync) {
+    let name = random_job_name();
+    thread::scope(|scope| {
+        for rank in 0..2 {
+            let config = Config::new(name.clone(), rank, 2);
+            let body = &body;
+            scope.spawn(move || body(ShmComm::form(&config).unwrap()));
+        }
+    });
+}
+
+#[test]
+fn of_two_threads_in_one_communicator_one_is_told() {
+    let told = Barrier::new(2);
+    pair(|comm| {
+        if comm.rank() == 1 {
+            // Not before one of rank 0's threads has been refused.
+            told.wait();
+            comm.barrier().unwrap();
+            return;
+        }
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| match comm.barrier() {
+                    Ok(()) => {}
+                    Err(error) => {
+                        let operation = Operation::Barrier;
+                        assert_eq!(error, CommError::Busy { operation });
+                        told.wait();
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_region_dropped_in_the_middle_of_an_epoch_is_a_mismatch_for_who_goes_on() {
+    pair(|comm| {
+        let region = comm.create_shared_region::<f64>(100).unwrap();
+        let result = if comm.rank() == 0 {
+            drop(region);
+            comm.barrier()
+        } else {
+            region.fence().map(drop)
+        };
+        assert!(
+            matches!(result, Err(CommError::Mismatch { .. })),
+            "{result:?}"
+        );
+    });
+}
+
+#[test]
+fn regions_outlive_their_communicator_and_keep_its_membership() {
+    pair(|comm| {
+        let mut region = comm.create_shared_region::<u32>(10).unwrap();
+        drop(comm);
+        region.part_mut().fill(7);
+        assert!(region.fence().unwrap().iter().all(|&value| value == 7));
+    });
+}
+
+#[test]
+fn a_second_communicator_of_one_process_is_another_job() {
+    pair(|comm| {
+        let other = comm.split_local().unwrap();
+        drop(comm);
+        assert_eq!(other.size(), 2);
+        other.barrier().unwrap();
+    });
+}
+
+#[test]
+fn after_a_failure_every_call_says_the_same() {
+    pair(|comm| {
+        let first = if comm.rank() == 0 {
+            comm.barrier()
+        } else {
+            comm.broadcast(&mut [0_u8; 3], 0)
+        };
+        let first = first.unwrap_err();
+        assert!(matches!(first, CommError::Mismatch { .. }), "{first}");
+        for _ in 0..2 {
+            assert_eq!(comm.barrier(), Err(first.clone()));
+            assert_eq!(comm.broadcast(&mut [0_u8], 1), Err(first.clone()));
+        }
+    });
+}
