@@ -136,7 +136,7 @@ mod tests {
         segment::Segment,
         sys::{lock::LockFile, shm},
     };
-    use std::io::Write;
+    use std::{io::Read, os::fd::AsRawFd};
 
     /// The lock must go with the rank's process, not with the last of its children.
     #[test]
@@ -150,29 +150,30 @@ mod tests {
         shm::unlink(&name).unwrap();
         assert!(locks.try_lock(0).unwrap());
         let here = generation();
-        let (reader, mut writer) = std::io::pipe().unwrap();
-        // SAFETY: the child makes only async-signal-safe calls: it waits for the end of the pipe
-        // and exits.
+        let (started, tell) = std::io::pipe().unwrap();
+        let (wait, end) = std::io::pipe().unwrap();
+        let fds = [wait.as_raw_fd(), tell.as_raw_fd(), end.as_raw_fd()];
+        // SAFETY: the child makes only async-signal-safe calls.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let same = i32::from(generation() == here);
             let mut byte = 0_u8;
-            // SAFETY: `byte` is one writable byte; the descriptor is open.
-            unsafe {
-                libc::read(
-                    std::os::fd::AsRawFd::as_raw_fd(&reader),
-                    (&raw mut byte).cast(),
-                    1,
-                )
-            };
+            let byte = (&raw mut byte).cast();
+            // SAFETY: the descriptors are open. Its own copy of `end` would keep the child waiting.
+            unsafe { libc::close(fds[2]) };
+            // SAFETY: `byte` is one byte: says that the fork is complete.
+            unsafe { libc::write(fds[1], byte, 1) };
+            // SAFETY: as above: until the parent ends, in whatever way.
+            unsafe { libc::read(fds[0], byte, 1) };
             // SAFETY: ends the process without running anything of the parent's.
             unsafe { libc::_exit(same) };
         }
+        (&started).read_exact(&mut [0]).unwrap();
         assert!(other.is_held(0).unwrap());
         // What is left of the rank when it dies: nothing here, its mapping in the child.
         drop((segment, mapped, locks));
         assert!(!other.is_held(0).unwrap(), "the child keeps the lock");
-        writer.write_all(&[1]).unwrap();
+        drop(end);
         let mut status = -1;
         // SAFETY: `status` is writable; the child is ours.
         unsafe { libc::waitpid(child, &raw mut status, 0) };
