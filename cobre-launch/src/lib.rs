@@ -1,1 +1,82 @@
-//! placeholder
+//! Starts the ranks of a job, watches them, relays their output, and tells who failed first.
+//!
+//! The way through one run, each step a module:
+//!
+//! 1. *parse*: the command line becomes raw arguments (`cli`);
+//! 2. *plan*: raw arguments become a validated plan, every program found (`plan`, `program`);
+//! 3. *found*: the job's control segment is created, before any rank (`job`);
+//! 4. *spawn*: the ranks start (`spawn`);
+//! 5. *supervise*: one loop over signals, pipes and timers owns everything that is known about
+//!    the job (`supervise`), relays lines (`output`, `sink`) and feeds standard input (`stdin`);
+//! 6. *report*: the facts become a verdict (`verdict`), and that a text and an exit code
+//!    ([`JobExit`]).
+#![cfg(target_os = "linux")]
+
+mod cli;
+mod cores;
+mod descendants;
+mod duration;
+mod ending;
+mod error;
+mod exit_code;
+mod files;
+mod job;
+mod output;
+mod plan;
+
+mod program;
+mod report;
+mod signal;
+mod sink;
+mod spawn;
+mod stdin;
+mod supervise;
+mod sys;
+mod tail;
+mod verdict;
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+pub use exit_code::JobExit;
+
+use crate::cli::Parsed;
+use crate::error::LaunchError;
+use crate::job::Job;
+use crate::plan::Plan;
+use crate::supervise::Supervisor;
+
+/// Runs the launcher with the command line `args`, the program's own name first.
+///
+/// It expects to be the process' only work: it blocks signals, adopts orphans, and at the end
+/// kills and reaps every descendant that is left.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
+    let segments = match cli::parse(args) {
+        Ok(Parsed::Run(segments)) => segments,
+        Ok(Parsed::Answered) => return JobExit::Success,
+        Err(error) => return report::usage(&error),
+    };
+    match launch(segments) {
+        Ok(exit) => exit,
+        Err(LaunchError::Usage(message)) => report::usage(&cli::usage_error(message)),
+        Err(error) => {
+            report::complain(&error);
+            error.exit()
+        }
+    }
+}
+
+fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
+    let plan = Plan::new(segments, &|name| std::env::var_os(name), cores::usable())?;
+    if plan.dry_run {
+        return Ok(report::dry_run(&plan));
+    }
+    let signals = signal::Signals::take()?;
+    let files = files::create(&plan)?;
+    let job = Job::found(plan.ranks.len())?;
+    let since = Instant::now();
+    let ranks = spawn::all(&plan, &job, &signals)?;
+    Supervisor::new(&plan, job, signals, ranks, files, since)
+        .and_then(Supervisor::run)
+        .inspect_err(|_| descendants::kill_all())
+}

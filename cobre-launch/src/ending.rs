@@ -1,0 +1,116 @@
+//! How a job that goes on is brought to its end: SIGTERM, a grace, SIGKILL.
+
+use std::time::{Duration, Instant};
+
+/// Failures within this time of the first one count as simultaneous, and nobody is terminated
+/// before it is over, so that the verdict does not depend on who is fastest.
+pub(crate) const SIMULTANEOUS: Duration = Duration::from_millis(100);
+
+/// Why the launcher ends the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// A rank failed.
+    Failure,
+    /// `--timeout` passed.
+    Timeout,
+    /// Nobody reads standard output any more.
+    BrokenPipe,
+    /// The user wants it now.
+    Interrupt,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// SIGTERM to those that do not learn of it otherwise.
+    Terminate,
+    /// SIGKILL to everything that is left.
+    Kill,
+}
+
+/// The end of a job, step by step.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) reason: Reason,
+    pub(crate) since: Instant,
+    terminate_at: Option<Instant>,
+    kill_at: Option<Instant>,
+}
+
+impl Ending {
+    pub(crate) fn new(reason: Reason, now: Instant, grace: Duration) -> Self {
+        let terminate_at = match reason {
+            Reason::Failure => Some(now + SIMULTANEOUS.min(grace)),
+            Reason::Timeout | Reason::BrokenPipe => Some(now),
+            Reason::Interrupt => None,
+        };
+        let kill_at = match reason {
+            Reason::Interrupt => now,
+            Reason::Failure | Reason::Timeout | Reason::BrokenPipe => now + grace,
+        };
+        Self {
+            reason,
+            since: now,
+            terminate_at,
+            kill_at: Some(kill_at),
+        }
+    }
+
+    /// Leaves out what grace remains.
+    pub(crate) fn now(&mut self, now: Instant) {
+        self.terminate_at = None;
+        if self.kill_at.is_some() {
+            self.kill_at = Some(now);
+        }
+    }
+
+    /// When the next step is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.terminate_at.or(self.kill_at)
+    }
+
+    /// The step that is due; each comes once.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Step> {
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            self.terminate_at = None;
+            return Some(Step::Kill);
+        }
+        if self.terminate_at.is_some_and(|at| at <= now) {
+            self.terminate_at = None;
+            return Some(Step::Terminate);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ending, Reason, SIMULTANEOUS, Step};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_failure_terminates_after_the_simultaneous_ones_and_kills_after_the_grace() {
+        let start = Instant::now();
+        let grace = Duration::from_secs(2);
+        let mut ending = Ending::new(Reason::Failure, start, grace);
+        assert_eq!(ending.due(start), None);
+        assert_eq!(ending.due(start + SIMULTANEOUS), Some(Step::Terminate));
+        assert_eq!(ending.due(start + SIMULTANEOUS), None);
+        assert_eq!(ending.next(), Some(start + grace));
+        assert_eq!(ending.due(start + grace), Some(Step::Kill));
+        assert_eq!(ending.next(), None);
+    }
+
+    #[test]
+    fn an_interrupt_kills_at_once_also_within_another_ending() {
+        let start = Instant::now();
+        let grace = Duration::from_secs(2);
+        let mut ending = Ending::new(Reason::Interrupt, start, grace);
+        assert_eq!(ending.due(start), Some(Step::Kill));
+        let mut ending = Ending::new(Reason::Timeout, start, grace);
+        assert_eq!(ending.due(start), Some(Step::Terminate));
+        ending.now(start);
+        assert_eq!(ending.due(start), Some(Step::Kill));
+    }
+}

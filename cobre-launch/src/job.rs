@@ -1,0 +1,55 @@
+//! The job's shared side: founded before any rank starts, watched until the last has ended.
+
+use cobre_comm_trait::{CommError, FailureCause};
+use cobre_shm::observer::Observer;
+
+pub(crate) use cobre_shm::observer::Membership;
+
+use crate::error::LaunchError;
+
+/// The job that this launcher founded.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The segment's name.
+    pub(crate) name: String,
+    observer: Observer,
+}
+
+impl Job {
+    /// Founds a job of `size` ranks under a name that nobody can guess.
+    pub(crate) fn found(size: usize) -> Result<Self, LaunchError> {
+        let name = cobre_shm::random_job_name();
+        let observer = Observer::found(&name, size).map_err(Box::new)?;
+        Ok(Self { name, observer })
+    }
+
+    /// What `rank` has done about the job so far.
+    pub(crate) fn membership(&self, rank: usize) -> Membership {
+        self.observer.membership(rank)
+    }
+
+    /// Whether `rank` is a member that has not left.
+    pub(crate) fn is_joined(&self, rank: usize) -> bool {
+        matches!(self.membership(rank), Membership::Joined { .. })
+    }
+
+    /// Whether `rank` had been told of a failure before it ended.
+    pub(crate) fn saw_failure(&self, rank: usize) -> bool {
+        self.observer.saw_failure(rank)
+    }
+
+    /// Tells every rank that `rank` has failed; the first such report stays.
+    pub(crate) fn report_failure(&self, rank: usize, pid: u32, cause: FailureCause) {
+        self.observer.report_failure(rank, pid, cause);
+    }
+
+    /// The failure that the ranks are told of, if there is one.
+    pub(crate) fn first_failure(&self) -> Option<CommError> {
+        self.observer.first_failure()
+    }
+
+    /// Takes the name away, whoever still wants to join; again is no error.
+    pub(crate) fn remove_name(&mut self) {
+        self.observer.remove_name();
+    }
+}

@@ -1,0 +1,230 @@
+//! The validated plan: what every rank will be, decided before anything happens.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cobre_comm_trait::block_range;
+use cobre_shm::{BACKEND_VAR, LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_VAR};
+
+use crate::cli::{Segment, StdinMode};
+use crate::error::LaunchError;
+use crate::program;
+
+/// The variables that say who a rank is: nobody else may set them.
+const IDENTITY: [&str; 4] = [NAME_VAR, RANK_VAR, SIZE_VAR, LAUNCHER_VAR];
+const THREADS: [&str; 2] = ["OMP_NUM_THREADS", "RAYON_NUM_THREADS"];
+
+/// A job, ready to be started.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) programs: Vec<Program>,
+    /// One per rank, in rank order.
+    pub(crate) ranks: Vec<Rank>,
+    pub(crate) cores: usize,
+    pub(crate) label: bool,
+    pub(crate) output_dir: Option<PathBuf>,
+    pub(crate) stdin: StdinMode,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) kill_grace: Duration,
+    pub(crate) dry_run: bool,
+    pub(crate) verbose: bool,
+}
+
+/// One of the programs of a job.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// As the user wrote it.
+    pub(crate) name: OsString,
+    /// What is executed.
+    pub(crate) path: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// One rank of a job.
+#[derive(Debug)]
+pub(crate) struct Rank {
+    /// Which of the programs.
+    pub(crate) program: usize,
+    /// Its own variables for the number of threads.
+    pub(crate) threads: Vec<(&'static str, usize)>,
+}
+
+impl Plan {
+    /// Validates `segments` against the launcher's environment (`env`) and the usable `cores`.
+    pub(crate) fn new(
+        segments: Vec<Segment>,
+        env: &dyn Fn(&OsStr) -> Option<OsString>,
+        cores: usize,
+    ) -> Result<Self, LaunchError> {
+        let several = segments.len() > 1;
+        let mut programs = Vec::new();
+        let mut counts = Vec::new();
+        let mut job = None;
+        for segment in segments {
+            counts.push(match segment.group.ranks {
+                Some(count) => count,
+                None if several => {
+                    return Err(LaunchError::Usage(format!(
+                        "a job of several programs needs `-n` for each: how many ranks are `{}`?",
+                        segment.command[0].to_string_lossy()
+                    )));
+                }
+                None => cores,
+            });
+            job.get_or_insert(segment.job);
+            programs.push(Program::new(segment.group, segment.command, env)?);
+        }
+        let job = job.ok_or_else(|| LaunchError::Usage("there is no program".to_owned()))?;
+        let size = counts
+            .iter()
+            .fold(0, |sum: usize, &n| sum.saturating_add(n));
+        if size > MAX_RANKS {
+            return Err(LaunchError::Usage(format!(
+                "{size} ranks are too many: a job has at most {MAX_RANKS}"
+            )));
+        }
+        let ranks = counts
+            .iter()
+            .enumerate()
+            .flat_map(|(program, &count)| std::iter::repeat_n(program, count))
+            .enumerate()
+            .map(|(rank, program)| Rank {
+                program,
+                threads: if job.no_thread_env {
+                    Vec::new()
+                } else {
+                    thread_env(
+                        &programs[program],
+                        env,
+                        block_range(cores, size, rank).len(),
+                    )
+                },
+            })
+            .collect();
+        Ok(Self {
+            programs,
+            ranks,
+            cores,
+            label: job.label,
+            output_dir: job.output_dir,
+            stdin: job.stdin,
+            timeout: job.timeout,
+            kill_grace: job.kill_grace,
+            dry_run: job.dry_run,
+            verbose: job.verbose,
+        })
+    }
+
+    /// The program of `rank`.
+    pub(crate) fn program(&self, rank: usize) -> &Program {
+        &self.programs[self.ranks[rank].program]
+    }
+
+    /// The variables that tell `rank` who it is, in the job `name` of launcher `pid`.
+    pub(crate) fn identity(
+        &self,
+        rank: usize,
+        name: &str,
+        pid: &str,
+    ) -> [(&'static str, String); 4] {
+        let [name_key, rank_key, size_key, launcher_key] = IDENTITY;
+        [
+            (name_key, name.to_owned()),
+            (rank_key, rank.to_string()),
+            (size_key, self.ranks.len().to_string()),
+            (launcher_key, pid.to_owned()),
+        ]
+    }
+}
+
+impl Program {
+    fn new(
+        group: crate::cli::GroupArgs,
+        mut command: Vec<OsString>,
+        inherited: &dyn Fn(&OsStr) -> Option<OsString>,
+    ) -> Result<Self, LaunchError> {
+        let mut env = BTreeMap::from([(BACKEND_VAR.into(), "shm".into())]);
+        for setting in group.env {
+            let (name, value) = setting_of(&setting, inherited)?;
+            env.insert(name, value);
+        }
+        let folder = group.wdir;
+        if let Some(folder) = &folder
+            && !folder.is_dir()
+        {
+            return Err(LaunchError::Usage(format!(
+                "--wdir: there is no folder `{}`",
+                folder.display()
+            )));
+        }
+        let name = command.remove(0);
+        let search = env
+            .get(OsStr::new("PATH"))
+            .cloned()
+            .or_else(|| inherited(OsStr::new("PATH")));
+        let path = program::find(&name, folder.as_deref().unwrap_or(Path::new("")), search)?;
+        Ok(Self {
+            name,
+            path,
+            args: command,
+            env,
+            folder,
+        })
+    }
+}
+
+/// Reads `NAME=VALUE`, or `NAME` for what the launcher itself was given.
+fn setting_of(
+    setting: &OsStr,
+    inherited: &dyn Fn(&OsStr) -> Option<OsString>,
+) -> Result<(OsString, OsString), LaunchError> {
+    let bytes = setting.as_bytes();
+    let (name, value) = match bytes.iter().position(|&byte| byte == b'=') {
+        Some(at) => (
+            OsStr::from_bytes(&bytes[..at]),
+            Some(OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
+        ),
+        None => (setting, inherited(setting)),
+    };
+    let shown = name.to_string_lossy();
+    if name.is_empty() {
+        return Err(LaunchError::Usage(format!(
+            "--env '{}': expected NAME or NAME=VALUE",
+            setting.to_string_lossy()
+        )));
+    }
+    if IDENTITY.iter().any(|identity| name == *identity) {
+        return Err(LaunchError::Usage(format!(
+            "--env {shown}: the launcher sets this variable for each rank"
+        )));
+    }
+    match value {
+        Some(value) => Ok((name.to_owned(), value)),
+        None => Err(LaunchError::Usage(format!(
+            "--env {shown}: {shown} is not set here; give a value with --env {shown}=VALUE"
+        ))),
+    }
+}
+
+fn thread_env(
+    program: &Program,
+    inherited: &dyn Fn(&OsStr) -> Option<OsString>,
+    share: usize,
+) -> Vec<(&'static str, usize)> {
+    THREADS
+        .into_iter()
+        .filter(|name| {
+            let name = OsStr::new(name);
+            !program.env.contains_key(name) && inherited(name).is_none()
+        })
+        .map(|name| (name, share.max(1)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Signals as events: blocked, and read from a descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::error::LaunchError;
+use crate::sys;
+
+/// What users and programs send to a job.
+const FORWARDED: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// The same signal again within this time is the same event: `timeout` and others send to the
+/// process and then to its group.
+const ECHO: Duration = Duration::from_millis(10);
+
+/// The signals that have come to the launcher.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    fd: SignalFd,
+    /// The mask that the launcher was started with, which its ranks get.
+    pub(crate) original: SigSet,
+    last: Option<(Signal, Instant)>,
+    interrupts: u32,
+}
+
+/// One thing that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Children may have ended.
+    Children,
+    /// A signal for the job.
+    Job {
+        signal: Signal,
+        /// Whether the kernel has sent it to the whole foreground group (a key, a hang-up), so
+        /// that the ranks have it already.
+        everybody_has_it: bool,
+    },
+    /// The second SIGINT: the user means it.
+    KillNow,
+}
+
+impl Signals {
+    /// Takes the signals that are for the job, except those that the launcher was told to ignore
+    /// (`nohup`, a shell's background jobs).
+    pub(crate) fn take() -> Result<Self, LaunchError> {
+        let failed = || LaunchError::system::<nix::Error>("taking over signals");
+        sys::keep_zombies().map_err(failed())?;
+        let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+        let mut taken = SigSet::empty();
+        taken.add(Signal::SIGCHLD);
+        for signal in FORWARDED {
+            if ignored & (1 << (signal as u32 - 1)) == 0 {
+                taken.add(signal);
+            }
+        }
+        let original = taken
+            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+            .map_err(failed())?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let fd = SignalFd::with_flags(&taken, flags).map_err(failed())?;
+        Ok(Self {
+            fd,
+            original,
+            last: None,
+            interrupts: 0,
+        })
+    }
+
+    /// The next thing that came, if any has.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Event> {
+        loop {
+            let info = self.fd.read_signal().ok()??;
+            let signal = i32::try_from(info.ssi_signo).ok()?;
+            let signal = Signal::try_from(signal).ok()?;
+            if signal == Signal::SIGCHLD {
+                return Some(Event::Children);
+            }
+            let echo = self
+                .last
+                .is_some_and(|(last, at)| last == signal && now.duration_since(at) < ECHO);
+            if echo {
+                continue;
+            }
+            self.last = Some((signal, now));
+            if signal == Signal::SIGINT {
+                self.interrupts += 1;
+                if self.interrupts > 1 {
+                    return Some(Event::KillNow);
+                }
+            }
+            return Some(Event::Job {
+                signal,
+                everybody_has_it: info.ssi_code == libc::SI_KERNEL,
+            });
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The set of ignored signals in the text of /proc/self/status, bit 0 for signal 1.
+fn ignored(status: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// The name of a signal, as `kill -l` and people know it.
+pub(crate) fn name(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) if signal >= libc::SIGRTMIN() => format!("SIGRTMIN+{}", signal - libc::SIGRTMIN()),
+        Err(_) => format!("signal {signal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ignored, name};
+
+    #[test]
+    fn ignored_signals_are_read_from_the_status() {
+        assert_eq!(
+            ignored("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"),
+            0x1001
+        );
+        assert_eq!(ignored(""), 0);
+    }
+
+    #[test]
+    fn signals_have_names() {
+        assert_eq!(name(9), "SIGKILL");
+        assert_eq!(name(libc::SIGRTMIN() + 2), "SIGRTMIN+2");
+    }
+}

@@ -1,0 +1,384 @@
+//! The loop that owns the job: signals, ends of ranks, pipes and timers, one after another.
+
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use cobre_comm_trait::FailureCause;
+
+use crate::ending::{Ending, Reason, Step};
+use crate::error::LaunchError;
+use crate::files::RankFiles;
+use crate::job::{Job, Membership};
+use crate::output::{self, Output};
+use crate::plan::Plan;
+use crate::signal::{Event, Signals};
+use crate::spawn::Started;
+use crate::stdin::{self, Broadcast};
+use crate::sys::{Reaped, reap};
+use crate::verdict::{End, Facts, RankEnd, decide};
+use crate::{JobExit, descendants, report};
+
+/// How often the segment is looked at while some ranks have ended and others run: whether one of
+/// these waits for one of those is known there only.
+const TICK: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+struct Rank {
+    pid: Pid,
+    /// The launcher has signalled it, of its own accord.
+    signalled: bool,
+    end: Option<RankEnd>,
+}
+
+/// Watches one job.
+#[derive(Debug)]
+pub(crate) struct Supervisor<'a> {
+    plan: &'a Plan,
+    job: Job,
+    signals: Signals,
+    received: Vec<Signal>,
+    ranks: Vec<Rank>,
+    output: Output,
+    stdin: Broadcast,
+    started: Instant,
+    ending: Option<Ending>,
+    /// All ranks have ended, nothing that they started is left, and their pipes are empty.
+    over: bool,
+    /// What the launcher ends with, once that is decided.
+    exit: Option<JobExit>,
+    /// The user does not want to wait for the rest of the output.
+    impatient: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ready {
+    Signals,
+    Output(output::Ready),
+    Stdin(stdin::Ready),
+}
+
+impl<'a> Supervisor<'a> {
+    /// Takes over the ranks that have been started, `since` when the job's time runs.
+    pub(crate) fn new(
+        plan: &'a Plan,
+        job: Job,
+        signals: Signals,
+        started: Vec<Started>,
+        files: Vec<RankFiles>,
+        since: Instant,
+    ) -> Result<Self, LaunchError> {
+        let mut ranks = Vec::new();
+        let mut pipes = Vec::new();
+        let mut inputs = Vec::new();
+        for rank in started {
+            ranks.push(Rank {
+                pid: rank.pid,
+                signalled: false,
+                end: None,
+            });
+            pipes.push([rank.stdout, rank.stderr]);
+            inputs.extend(rank.stdin);
+        }
+        let failed = || LaunchError::system("taking over the standard streams");
+        Ok(Self {
+            plan,
+            job,
+            signals,
+            received: Vec::new(),
+            ranks,
+            output: Output::new(plan, pipes, files).map_err(failed())?,
+            stdin: Broadcast::new(inputs).map_err(failed())?,
+            started: since,
+            ending: None,
+            over: false,
+            exit: None,
+            impatient: false,
+        })
+    }
+
+    /// Watches until the job is over and everything has been said.
+    pub(crate) fn run(mut self) -> Result<JobExit, LaunchError> {
+        self.say_verbose(|this| {
+            let pids = this.ranks.iter().map(|rank| rank.pid.as_raw());
+            report::begin(this.plan, &this.job.name, pids)
+        });
+        loop {
+            let now = Instant::now();
+            let next = self.timers(now);
+            if !self.over && self.ranks.iter().all(|rank| rank.end.is_some()) {
+                descendants::kill_all();
+                self.job.remove_name();
+                self.output.finish(now);
+                self.stdin = Broadcast::default();
+                self.over = true;
+                self.exit = Some(self.conclude());
+            }
+            if let Some(exit) = self.exit
+                && (self.output.is_idle() || self.impatient)
+            {
+                return Ok(exit);
+            }
+            for ready in self.wait(next)? {
+                self.handle(ready);
+            }
+        }
+    }
+
+    /// Waits until something is ready, or `until`.
+    fn wait(&self, until: Option<Instant>) -> Result<Vec<Ready>, LaunchError> {
+        let mut whats = vec![Ready::Signals];
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        for (what, fd, events) in self.output.interests() {
+            whats.push(Ready::Output(what));
+            fds.push(PollFd::new(fd, events));
+        }
+        for (what, fd, events) in self.stdin.interests() {
+            whats.push(Ready::Stdin(what));
+            fds.push(PollFd::new(fd, events));
+        }
+        let timeout = match until {
+            None => PollTimeout::NONE,
+            // Rounded up, so that the timer is due when the wait is over.
+            Some(until) => {
+                let rest = until.saturating_duration_since(Instant::now());
+                let millis = rest.as_micros().div_ceil(1000);
+                PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(LaunchError::system("waiting for the ranks")(errno)),
+        }
+        let ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        let ready = whats.into_iter().zip(&fds).filter(|(_, fd)| ready(fd));
+        Ok(ready.map(|(what, _)| what).collect())
+    }
+
+    fn handle(&mut self, ready: Ready) {
+        let now = Instant::now();
+        match ready {
+            Ready::Signals => {
+                while let Some(event) = self.signals.next(now) {
+                    self.handle_signal(event, now);
+                }
+            }
+            Ready::Output(what) => {
+                if let Err(error) = self.output.handle(what, now) {
+                    self.stdout_failed(&error, now);
+                }
+            }
+            Ready::Stdin(what) => self.stdin.handle(what),
+        }
+    }
+
+    fn handle_signal(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Children => self.reap(now),
+            Event::KillNow => {
+                self.impatient |= self.over;
+                match &mut self.ending {
+                    Some(ending) => ending.now(now),
+                    None => self.begin_end(Reason::Interrupt, now),
+                }
+            }
+            Event::Job {
+                signal,
+                everybody_has_it,
+            } => {
+                self.impatient |= self.over;
+                self.received.push(signal);
+                if !everybody_has_it {
+                    for rank in self.ranks.iter().filter(|rank| rank.end.is_none()) {
+                        // It fails only for a rank that has changed its user.
+                        let _ = kill(rank.pid, signal);
+                    }
+                }
+            }
+        }
+    }
+
+    fn stdout_failed(&mut self, error: &std::io::Error, now: Instant) {
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EPIPE | Errno::EIO) => {
+                self.begin_end(Reason::BrokenPipe, now);
+                if self.exit == Some(JobExit::Success) {
+                    self.exit = Some(JobExit::BrokenPipe);
+                }
+            }
+            _ => self.output.say(&format!(
+                "cobre-launch: standard output is cut short: {error}\n"
+            )),
+        }
+    }
+
+    /// Does what is due, and returns when to look again.
+    fn timers(&mut self, now: Instant) -> Option<Instant> {
+        if self.over {
+            return None;
+        }
+        let prompts = self.output.relay_prompts(now);
+        let running = self.ranks.iter().any(|rank| rank.end.is_none());
+        let some_ended = self.ranks.iter().any(|rank| rank.end.is_some());
+        let watched = running && some_ended && self.ending.is_none();
+        if watched {
+            self.look_at_segment(now);
+        }
+        let timeout = self
+            .plan
+            .timeout
+            .and_then(|limit| self.started.checked_add(limit));
+        let timeout = timeout.filter(|_| self.ending.is_none());
+        if running && timeout.is_some_and(|at| at <= now) {
+            self.begin_end(Reason::Timeout, now);
+        }
+        if let Some(step) = self.ending.as_mut().and_then(|ending| ending.due(now)) {
+            // Whoever has ended by now has not been ended by us.
+            self.reap(now);
+            self.signal_ranks(step);
+        }
+        [
+            prompts,
+            timeout.filter(|_| self.ending.is_none()),
+            (watched && self.ending.is_none()).then(|| now + TICK),
+            self.ending.as_ref().and_then(Ending::next),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn signal_ranks(&mut self, step: Step) {
+        let failure = self
+            .ending
+            .as_ref()
+            .is_some_and(|e| e.reason == Reason::Failure);
+        for (rank, state) in self.ranks.iter_mut().enumerate() {
+            let joined = self.job.is_joined(rank);
+            let signal = match step {
+                // Its collective tells a joined rank, which may be cleaning up already.
+                Step::Terminate if failure && joined => continue,
+                Step::Terminate => Signal::SIGTERM,
+                Step::Kill => Signal::SIGKILL,
+            };
+            if state.end.is_none() && kill(state.pid, signal).is_ok() {
+                state.signalled = true;
+            }
+        }
+    }
+
+    fn reap(&mut self, now: Instant) {
+        let mut ended = Vec::new();
+        while let Reaped::Child(pid, status) = reap() {
+            if let Some(rank) = self.ranks.iter().position(|rank| rank.pid == pid) {
+                self.record(rank, status, now);
+                ended.push(rank);
+            }
+        }
+        for rank in ended {
+            let end = self.ranks[rank].end;
+            if let Some(cause) = end.and_then(|end| end.failure()) {
+                self.rank_failed(rank, cause, now);
+            }
+        }
+        if self.ending.is_none() {
+            self.look_at_segment(now);
+        }
+    }
+
+    fn record(&mut self, rank: usize, status: ExitStatus, now: Instant) {
+        let state = &mut self.ranks[rank];
+        let end = RankEnd {
+            rank,
+            pid: state.pid.as_raw(),
+            end: match status.signal() {
+                Some(signal) => End::Signal(signal),
+                None => End::Code(status.code().unwrap_or_default()),
+            },
+            at: now.duration_since(self.started),
+            membership: self.job.membership(rank),
+            saw_failure: self.job.saw_failure(rank),
+            by_launcher: state.signalled,
+        };
+        state.end = Some(end);
+        self.say_verbose(|_| report::ended(&end));
+    }
+
+    /// Looks for failures that only the segment knows of.
+    fn look_at_segment(&mut self, now: Instant) {
+        if self.job.first_failure().is_some() {
+            self.begin_end(Reason::Failure, now);
+            return;
+        }
+        // Ranks that have joined wait for all others: one that has ended without will never come.
+        let never_came = self.ranks.iter().enumerate().find_map(|(rank, state)| {
+            let absent = self.job.membership(rank) == Membership::Absent;
+            match state.end?.end {
+                End::Code(code) if absent => Some((rank, code)),
+                _ => None,
+            }
+        });
+        let Some((rank, code)) = never_came else {
+            return;
+        };
+        let somebody_waits = self
+            .ranks
+            .iter()
+            .enumerate()
+            .any(|(rank, state)| state.end.is_none() && self.job.is_joined(rank));
+        if somebody_waits {
+            self.rank_failed(rank, FailureCause::Exited(Some(code)), now);
+        }
+    }
+
+    fn rank_failed(&mut self, rank: usize, cause: FailureCause, now: Instant) {
+        // A rank's own process may be a shell around the process that joined.
+        let pid = match self.job.membership(rank) {
+            Membership::Joined { pid } => pid,
+            _ => self.ranks[rank].pid.as_raw().unsigned_abs(),
+        };
+        self.job.report_failure(rank, pid, cause);
+        self.begin_end(Reason::Failure, now);
+    }
+
+    /// Begins to end the job, unless that has begun.
+    fn begin_end(&mut self, reason: Reason, now: Instant) {
+        if self.ending.is_none() {
+            self.ending = Some(Ending::new(reason, now, self.plan.kill_grace));
+        }
+    }
+
+    /// The exit of the job, and its last words.
+    fn conclude(&mut self) -> JobExit {
+        let ends: Vec<RankEnd> = self.ranks.iter().filter_map(|rank| rank.end).collect();
+        let told = self.job.first_failure();
+        let facts = Facts {
+            ends: &ends,
+            told: told.as_ref(),
+            ending: self
+                .ending
+                .as_ref()
+                .map(|ending| (ending.reason, ending.since.duration_since(self.started))),
+        };
+        let verdict = decide(&facts);
+        let timeout = self.plan.timeout;
+        let words = report::last_words(&facts, verdict, &self.received, timeout, &self.output);
+        if let Some(words) = words {
+            self.output.say(&words);
+        }
+        verdict.exit
+    }
+
+    fn say_verbose(&mut self, text: impl FnOnce(&Self) -> String) {
+        if self.plan.verbose {
+            let text = text(self);
+            self.output.say(&text);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The one module with `unsafe`: what neither the standard library nor nix has in a safe form.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+
+use nix::errno::Errno;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, rlim_t, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::unistd::{Pid, getppid};
+
+/// What a rank gets back of the launcher's own settings between fork and exec.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inheritance {
+    /// The signal mask that the launcher was started with.
+    pub(crate) mask: SigSet,
+    /// The limit of open files that the launcher was started with.
+    pub(crate) open_files: (rlim_t, rlim_t),
+}
+
+/// Makes the process of `command` die with the launcher, `parent`, and start as if the launcher
+/// had not touched itself.
+pub(crate) fn die_with_launcher(command: &mut Command, parent: Pid, inheritance: Inheritance) {
+    let prepare = move || -> io::Result<()> {
+        set_pdeathsig(Signal::SIGKILL)?;
+        // The launcher may have died before the request: then nobody is going to send it.
+        if getppid() != parent {
+            return Err(Errno::ESRCH.into());
+        }
+        let (soft, hard) = inheritance.open_files;
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+        inheritance.mask.thread_set_mask()?;
+        Ok(())
+    };
+    // SAFETY: the closure runs in the child of a single-threaded process; it makes four system
+    // calls through thin wrappers that neither allocate nor lock, and owns plain data only.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Lets ended children wait to be reaped, also if whoever started us ignored SIGCHLD.
+pub(crate) fn keep_zombies() -> nix::Result<()> {
+    // SAFETY: SIG_DFL is not a handler, so no code of ours can run at an unsafe moment.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
+}
+
+/// A child that may be reaped, or whether there is any left to wait for.
+#[derive(Debug)]
+pub(crate) enum Reaped {
+    /// This one has ended.
+    Child(Pid, ExitStatus),
+    /// There are children, none has ended.
+    NoneYet,
+    /// There are no children.
+    NoneLeft,
+}
+
+/// Reaps one child, if one has ended. (nix's `waitpid` loses children ended by real-time signals.)
+pub(crate) fn reap() -> Reaped {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is a valid place for the one integer that waitpid writes.
+        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+            0 => return Reaped::NoneYet,
+            -1 if Errno::last() == Errno::EINTR => {}
+            -1 => return Reaped::NoneLeft,
+            pid => return Reaped::Child(Pid::from_raw(pid), ExitStatus::from_raw(status)),
+        }
+    }
+}

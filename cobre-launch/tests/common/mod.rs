@@ -1,0 +1,217 @@
+//! Runs the real launcher, under a watchdog.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Only a hang takes so long.
+const HANG: Duration = Duration::from_secs(120);
+
+/// What a finished launcher left.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// The lines of standard output, sorted: ranks write in any order.
+    pub fn sorted(&self) -> Vec<&str> {
+        let mut lines: Vec<&str> = self.stdout.lines().collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// Standard error, with the number after each `pid ` as `PID`.
+    pub fn stderr_without_pids(&self) -> String {
+        let mut parts = self.stderr.split("(pid ");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            text.push_str("(pid PID");
+            text.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+        }
+        text
+    }
+}
+
+/// A launcher that runs.
+pub struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    seen: String,
+    disarm: mpsc::Sender<()>,
+}
+
+/// `cobre-launch` with these arguments.
+pub fn launcher(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cobre-launch"));
+    command
+        .args(args)
+        .env_remove("OMP_NUM_THREADS")
+        .env_remove("RAYON_NUM_THREADS")
+        .env_remove("RUST_BACKTRACE")
+        .env("COLUMNS", "100");
+    command
+}
+
+/// The same with signals at their defaults, whatever started the tests.
+pub fn signal_launcher(args: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command
+        .args(["--default-signal=INT,QUIT,HUP,TERM,USR1,USR2"])
+        .arg(env!("CARGO_BIN_EXE_cobre-launch"))
+        .args(args);
+    command
+}
+
+/// Runs to the end, with no standard input.
+pub fn run(args: &[&str]) -> Outcome {
+    start(launcher(args)).finish()
+}
+
+/// Starts `command` with pipes; its watchdog kills it and names the test.
+pub fn start(mut command: Command) -> Running {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    let (disarm, fuse) = mpsc::channel();
+    std::thread::spawn(move || {
+        if fuse.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("watchdog: {test} hangs; killing launcher {pid}");
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    });
+    Running {
+        stdin: child.stdin.take(),
+        stdout: child.stdout.take(),
+        child,
+        seen: String::new(),
+        disarm,
+    }
+}
+
+impl Running {
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Writes to standard input.
+    pub fn write(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(text.as_bytes()).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// Reads standard output until `text` has come `times` times; returns all of it so far.
+    pub fn read_until(&mut self, text: &str, times: usize) -> String {
+        let stdout = self.stdout.as_mut().unwrap();
+        let mut buffer = [0; 4096];
+        while self.seen.matches(text).count() < times {
+            let count = stdout.read(&mut buffer).unwrap();
+            assert!(count > 0, "no {times} x {text:?} in {:?}", self.seen);
+            self.seen
+                .push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        self.seen.clone()
+    }
+
+    /// Reads no more of standard output.
+    pub fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends its standard input, reads all output, and waits.
+    pub fn finish(mut self) -> Outcome {
+        self.stdin = None;
+        let mut stderr = self.child.stderr.take().unwrap();
+        let errors = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            stderr.read_to_end(&mut text).unwrap();
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let mut rest = Vec::new();
+        if let Some(mut stdout) = self.stdout.take() {
+            stdout.read_to_end(&mut rest).unwrap();
+        }
+        let status = self.child.wait().unwrap();
+        let _ = self.disarm.send(());
+        let stderr = errors.join().unwrap();
+        let Some(code) = status.code() else {
+            panic!("the launcher was killed by {:?}: {stderr}", status.signal());
+        };
+        self.seen.push_str(&String::from_utf8_lossy(&rest));
+        Outcome {
+            code,
+            stdout: std::mem::take(&mut self.seen),
+            stderr,
+        }
+    }
+}
+
+/// An empty folder of this test's own, removed at the end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("cobre-launch-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether a process has ended (a zombie has).
+pub fn is_gone(pid: &str) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat
+            .rsplit_once(") ")
+            .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X'])),
+        Err(_) => true,
+    }
+}
+
+/// Waits for what no handshake can tell: that a process is gone.
+pub fn wait_until_gone(pid: &str) {
+    let deadline = std::time::Instant::now() + HANG;
+    while !is_gone(pid) {
+        assert!(std::time::Instant::now() < deadline, "process {pid} stays");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

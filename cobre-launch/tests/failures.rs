@@ -1,0 +1,273 @@
+//! Jobs of real ranks that fail in each way: who is named, what the others are told, the exit code.
+//!
+//! The ranks are this program again: its test `rank` does nothing unless it is told a role.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+mod common;
+
+use cobre_comm_trait::{CommError, Communicator, ReduceOp};
+use cobre_shm::ShmComm;
+use common::{Outcome, Running, launcher, start, wait_until_gone};
+use nix::sys::signal::{Signal, raise};
+
+const ROLE: &str = "COBRE_TEST_ROLE";
+
+const ROLES: &[(&str, fn())] = &[
+    ("rank_that_sums", rank_that_sums),
+    ("rank_1_is_killed", rank_1_is_killed),
+    ("rank_2_aborts", rank_2_aborts),
+    ("rank_0_panics", rank_0_panics),
+    ("rank_1_leaves_too_early", rank_1_leaves_too_early),
+    ("rank_1_never_joins", rank_1_never_joins),
+    ("rank_0_stays_longer", rank_0_stays_longer),
+    ("rank_0_does_not_look", rank_0_does_not_look),
+    ("ranks_that_disagree", ranks_that_disagree),
+];
+
+#[test]
+fn rank() {
+    let Ok(wanted) = std::env::var(ROLE) else {
+        return;
+    };
+    let (_, role) = ROLES.iter().find(|(name, _)| *name == wanted).unwrap();
+    role();
+}
+
+/// Starts `ranks` ranks with this role.
+fn job(ranks: &str, role: &str, options: &[&str]) -> Running {
+    let program = std::env::current_exe().unwrap();
+    let role = format!("{ROLE}={role}");
+    // However slow the machine: who cleans up is not killed.
+    let mut args = vec!["-n", ranks, "--env", &role];
+    if options.is_empty() {
+        args.extend(["--kill-grace", "10m"]);
+    }
+    args.extend(options);
+    args.extend([program.to_str().unwrap(), "--exact", "rank", "--nocapture"]);
+    start(launcher(&args))
+}
+
+fn outcome(ranks: &str, role: &str) -> Outcome {
+    job(ranks, role, &[]).finish()
+}
+
+/// The launcher's own words: the first line of them.
+fn verdict(outcome: &Outcome) -> String {
+    let text = outcome.stderr_without_pids();
+    let line = text.lines().find(|line| line.starts_with("cobre-launch: "));
+    line.unwrap_or_default().to_owned()
+}
+
+fn join() -> ShmComm {
+    let comm = cobre_shm::init().unwrap();
+    comm.barrier().unwrap();
+    comm
+}
+
+/// What a solver does with an error: says it, cleans up, exits with its own code.
+fn give_up(comm: &ShmComm, error: &CommError) -> ! {
+    println!("\nrank {} was told: {error}", comm.rank());
+    std::process::exit(4)
+}
+
+fn wait_for_all(comm: &ShmComm) {
+    let mut sum = [0];
+    if let Err(error) = comm.allreduce(&[1], &mut sum, ReduceOp::Sum) {
+        give_up(comm, &error);
+    }
+}
+
+fn rank_that_sums() {
+    let comm = join();
+    let mut sum = [0];
+    comm.allreduce(&[comm.rank()], &mut sum, ReduceOp::Sum)
+        .unwrap();
+    println!("\nsum {}", sum[0]);
+}
+
+#[test]
+fn a_job_that_goes_well_says_nothing() {
+    let outcome = outcome("4", "rank_that_sums");
+    let sums = outcome.stdout.lines().filter(|line| *line == "sum 6");
+    assert_eq!(sums.count(), 4, "{}", outcome.stdout);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+}
+
+fn rank_1_is_killed() {
+    let comm = join();
+    if comm.rank() == 1 {
+        raise(Signal::SIGKILL).unwrap();
+    }
+    wait_for_all(&comm);
+}
+
+#[test]
+fn a_killed_rank_is_the_cause_and_the_others_are_told_so() {
+    let outcome = outcome("3", "rank_1_is_killed");
+    assert_eq!(outcome.code, 137);
+    let verdict = verdict(&outcome);
+    let expected = "cobre-launch: rank 1 (pid PID) was killed by SIGKILL (signal 9)";
+    assert!(verdict.starts_with(expected), "{verdict}");
+    for rank in [0, 2] {
+        let told = format!("rank {rank} was told: rank 1 (pid ");
+        assert!(outcome.stdout.contains(&told), "{}", outcome.stdout);
+    }
+}
+
+fn rank_2_aborts() {
+    let comm = join();
+    if comm.rank() == 2 {
+        comm.abort(17);
+    }
+    wait_for_all(&comm);
+}
+
+#[test]
+fn an_abort_gives_its_code() {
+    let outcome = outcome("3", "rank_2_aborts");
+    assert_eq!(outcome.code, 17);
+    assert_eq!(
+        verdict(&outcome),
+        "cobre-launch: rank 2 (pid PID) aborted the job with code 17"
+    );
+    for rank in [0, 1] {
+        let told = format!("rank {rank} was told: rank 2 aborted the job with code 17");
+        assert!(outcome.stdout.contains(&told), "{}", outcome.stdout);
+    }
+}
+
+fn rank_0_panics() {
+    let comm = join();
+    assert!(comm.rank() != 0, "what a pity");
+    wait_for_all(&comm);
+}
+
+#[test]
+fn a_panic_is_the_cause() {
+    let outcome = outcome("3", "rank_0_panics");
+    assert_eq!(outcome.code, 101);
+    let verdict = verdict(&outcome);
+    let expected = "cobre-launch: rank 0 (pid PID) panicked (code 101)";
+    assert!(verdict.starts_with(expected), "{verdict}");
+    assert!(
+        outcome.stderr.contains("    | what a pity\n"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+fn rank_1_leaves_too_early() {
+    let comm = join();
+    if comm.rank() == 1 {
+        std::process::exit(0);
+    }
+    wait_for_all(&comm);
+}
+
+#[test]
+fn an_exit_that_others_wait_for_is_a_failure_whatever_its_code() {
+    let outcome = outcome("3", "rank_1_leaves_too_early");
+    assert_eq!(outcome.code, 1);
+    let verdict = verdict(&outcome);
+    let expected = "cobre-launch: rank 1 (pid PID) exited with code 0 while others waited for it, noticed in \
+         allreduce";
+    assert_eq!(verdict, expected);
+}
+
+fn rank_1_never_joins() {
+    if std::env::var("COBRE_SHM_RANK").unwrap() == "1" {
+        std::process::exit(0);
+    }
+    if let Err(error) = cobre_shm::init() {
+        println!("\ntold: {error}");
+        std::process::exit(4);
+    }
+}
+
+#[test]
+fn a_rank_that_never_joins_fails_those_that_wait_for_it() {
+    let outcome = outcome("3", "rank_1_never_joins");
+    assert_eq!(outcome.code, 1);
+    let verdict = verdict(&outcome);
+    let expected = "cobre-launch: rank 1 (pid PID) exited with code 0 while others waited for it";
+    assert!(verdict.starts_with(expected), "{verdict}");
+    // One that has not joined either may be ended before it is told.
+    assert!(
+        outcome.stdout.contains(
+            "
+told: "
+        ),
+        "{}",
+        outcome.stdout
+    );
+}
+
+fn rank_0_stays_longer() {
+    let comm = join();
+    if comm.rank() != 0 {
+        println!("\nleaving {}", std::process::id());
+        std::process::exit(5);
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    println!("\nrank 0 has written its output");
+}
+
+#[test]
+fn ranks_that_leave_cleanly_do_not_end_the_others() {
+    let mut job = job("3", "rank_0_stays_longer", &[]);
+    let text = job.read_until("leaving ", 2);
+    for line in text.lines().filter(|line| line.starts_with("leaving ")) {
+        if let Some(pid) = line.strip_prefix("leaving ").filter(|pid| !pid.is_empty()) {
+            wait_until_gone(pid);
+        }
+    }
+    let outcome = job.finish();
+    assert!(
+        outcome.stdout.contains("rank 0 has written its output"),
+        "{}",
+        outcome.stdout
+    );
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (5, ""));
+}
+
+fn rank_0_does_not_look() {
+    let comm = join();
+    if comm.rank() == 1 {
+        std::process::abort();
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn who_does_not_look_is_killed_after_the_grace() {
+    let outcome = job("2", "rank_0_does_not_look", &["--kill-grace", "100ms"]).finish();
+    assert_eq!(outcome.code, 134);
+    assert!(
+        outcome.stderr.contains("  rank 0 had to be ended\n"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+fn ranks_that_disagree() {
+    let comm = join();
+    let result = match comm.rank() {
+        0 => comm.barrier(),
+        _ => comm.broadcast(&mut [0_u8; 3], 0),
+    };
+    std::process::exit(if result.is_err() { 3 } else { 0 })
+}
+
+#[test]
+fn nobody_is_blamed_for_a_disagreement() {
+    let outcome = outcome("2", "ranks_that_disagree");
+    assert_eq!(outcome.code, 3);
+    let verdict = verdict(&outcome);
+    assert!(
+        verdict.starts_with("cobre-launch: ranks disagree about a collective"),
+        "{verdict}"
+    );
+}

@@ -1,0 +1,203 @@
+//! Output and input: lines never mix, prompts appear, files are private, readers may go away.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Folder, launcher, run, start};
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn long_lines_of_many_ranks_never_mix() {
+    const LINES: usize = 40;
+    let folder = Folder::new();
+    for rank in 0..8 {
+        let line = format!("{}\n", rank.to_string().repeat(20_000 + rank));
+        std::fs::write(folder.file(&rank.to_string()), line.repeat(LINES)).unwrap();
+    }
+    let wdir = folder.file("");
+    let outcome = run(&[
+        "-n",
+        "8",
+        "--wdir",
+        &wdir,
+        "sh",
+        "-c",
+        "exec cat $COBRE_SHM_RANK",
+    ]);
+    let mut counts = [0; 8];
+    for line in outcome.stdout.lines() {
+        let rank: usize = line[..1].parse().unwrap();
+        let whole = line.len() == 20_000 + rank && line.bytes().all(|b| b == line.as_bytes()[0]);
+        assert!(whole, "a line of rank {rank} is not whole");
+        counts[rank] += 1;
+    }
+    assert_eq!(counts, [LINES; 8]);
+}
+
+#[test]
+fn a_prompt_without_newline_appears_and_rank_0_reads_the_answer() {
+    let script = "[ $COBRE_SHM_RANK = 0 ] || exit 0; printf 'name? '; read name; echo hello $name";
+    let mut running = start(launcher(&["-n", "2", "sh", "-c", script]));
+    running.read_until("name? ", 1);
+    running.write("you\n");
+    assert_eq!(running.finish().stdout, "name? hello you\n");
+}
+
+#[test]
+fn labels_stand_before_each_line_also_of_a_prompt() {
+    let script =
+        "[ $COBRE_SHM_RANK = 10 ] || { echo a; echo b >&2; exit; }; printf 'c? '; read x; echo d";
+    let command = launcher(&["-n", "11", "--label", "--stdin", "all", "sh", "-c", script]);
+    let mut running = start(command);
+    running.read_until("[10] c? ", 1);
+    running.read_until("a\n", 10);
+    let outcome = running.finish();
+    for rank in 0..10 {
+        let (out, err) = (format!("[ {rank}] a\n"), format!("[ {rank}] b\n"));
+        assert_eq!(
+            outcome.stdout.matches(&out).count(),
+            1,
+            "{}",
+            outcome.stdout
+        );
+        assert_eq!(
+            outcome.stderr.matches(&err).count(),
+            1,
+            "{}",
+            outcome.stderr
+        );
+    }
+    assert!(outcome.stdout.ends_with("d\n"));
+}
+
+#[test]
+fn one_place_for_both_streams_is_written_by_one_hand() {
+    let outcome = start({
+        let mut command = std::process::Command::new("sh");
+        let launcher = env!("CARGO_BIN_EXE_cobre-launch");
+        let ranks = "printf partial; read x; echo err >&2; echo out";
+        command.args([
+            "-c",
+            "exec \"$@\" 2>&1",
+            "sh",
+            launcher,
+            "-n",
+            "2",
+            "--stdin",
+            "all",
+        ]);
+        command.args(["sh", "-c", ranks]);
+        command
+    });
+    let mut running = outcome;
+    running.read_until("partial", 2);
+    let text = running.finish().stdout;
+    for line in text.lines() {
+        assert!(
+            ["partial", "partialout", "out", "err"].contains(&line),
+            "{text}"
+        );
+    }
+    assert_eq!(text.matches("err\n").count(), 2);
+}
+
+#[test]
+fn files_of_each_rank_are_whole_and_private() {
+    let folder = Folder::new();
+    let logs = folder.file("a/b");
+    let script = "printf 'out %s' $COBRE_SHM_RANK; echo err $COBRE_SHM_RANK >&2";
+    for _ in 0..2 {
+        let outcome = run(&["-n", "2", "--output-dir", &logs, "sh", "-c", script]);
+        assert_eq!(outcome.code, 0);
+        assert_eq!(outcome.stdout.matches("out ").count(), 2);
+        for rank in 0..2 {
+            for (stream, content) in [
+                ("stdout", format!("out {rank}")),
+                ("stderr", format!("err {rank}\n")),
+            ] {
+                let file = format!("{logs}/rank-{rank}.{stream}");
+                assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
+                let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o600);
+                // The second run finds a file that others could read.
+                std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn no_link_is_followed_to_write_a_file() {
+    let folder = Folder::new();
+    let target = folder.file("target");
+    std::fs::write(&target, "precious").unwrap();
+    std::os::unix::fs::symlink(&target, folder.file("rank-0.stdout")).unwrap();
+    let outcome = run(&["-n", "1", "--output-dir", &folder.file(""), "echo", "x"]);
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+}
+
+#[test]
+fn standard_input_goes_to_rank_0_or_all_or_none() {
+    let script = "while read line; do echo $COBRE_SHM_RANK $line; done; echo $COBRE_SHM_RANK end";
+    let fed = |stdin: &str| {
+        let mut running = start(launcher(&["-n", "3", "--stdin", stdin, "sh", "-c", script]));
+        running.write("a\nb\n");
+        let outcome = running.finish();
+        assert_eq!(outcome.code, 0);
+        outcome.sorted().join(",")
+    };
+    assert_eq!(fed("0"), "0 a,0 b,0 end,1 end,2 end");
+    assert_eq!(fed("all"), "0 a,0 b,0 end,1 a,1 b,1 end,2 a,2 b,2 end");
+    assert_eq!(fed("none"), "0 end,1 end,2 end");
+}
+
+#[test]
+fn much_input_reaches_all_who_listen_at_their_own_pace() {
+    // Rank 1 does not read at all and ends; rank 2 reads in small pieces.
+    let script = "case $COBRE_SHM_RANK in 0) wc -c;; 1) exit 0;; 2) dd bs=512 2>&- | wc -c;; esac";
+    let mut running = start(launcher(&["-n", "3", "--stdin", "all", "sh", "-c", script]));
+    let megabyte = "x".repeat(1 << 20);
+    for _ in 0..3 {
+        running.write(&megabyte);
+    }
+    assert_eq!(running.finish().sorted(), ["3145728", "3145728"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_job_with_141() {
+    let mut running = start(launcher(&["-n", "2", "yes"]));
+    running.read_until("y\n", 2);
+    running.close_stdout();
+    let outcome = running.finish();
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (141, ""));
+}
+
+#[test]
+fn a_reader_that_goes_away_at_the_very_end_is_141_too() {
+    let folder = Folder::new();
+    let file = folder.file("big");
+    std::fs::write(&file, "line\n".repeat(40_000)).unwrap();
+    let mut running = start(launcher(&["-n", "1", "cat", &file]));
+    running.read_until("line\n", 1);
+    running.close_stdout();
+    assert_eq!(running.finish().code, 141);
+}
+
+#[test]
+fn verbose_tells_of_the_job_and_of_each_end() {
+    let outcome = run(&["-v", "-n", "2", "sh", "-c", "exit 0"]);
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert!(
+        lines[0].starts_with("cobre-launch: job /cobre-"),
+        "{lines:?}"
+    );
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line.contains("exited with code 0 after"))
+            .count(),
+        2
+    );
+}

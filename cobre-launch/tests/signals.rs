@@ -1,0 +1,224 @@
+//! Signals, deaths, and what must not stay behind.
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
+
+mod common;
+
+use common::{is_gone, launcher, run, signal_launcher, start, wait_until_gone};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// A rank that says what it gets: its sleeping child is interrupted by each signal.
+const LISTENER: &str = "
+    trap 'echo got-usr1' USR1; trap 'echo got-int' INT; trap 'echo got-term; exit 5' TERM
+    echo ready $$ $PPID $COBRE_SHM_NAME
+    while :; do sleep 1000 & wait; done";
+
+fn word(text: &str, line: usize, word: usize) -> String {
+    text.lines()
+        .nth(line)
+        .unwrap()
+        .split_whitespace()
+        .nth(word)
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn what_is_sent_to_the_launcher_alone_reaches_each_rank_once() {
+    let mut running = start(signal_launcher(&["-n", "2", "sh", "-c", LISTENER]));
+    running.read_until("ready", 2);
+    running.signal(Signal::SIGUSR1);
+    running.read_until("got-usr1", 2);
+    running.signal(Signal::SIGINT);
+    running.read_until("got-int", 2);
+    running.signal(Signal::SIGTERM);
+    let outcome = running.finish();
+    for signal in ["got-usr1", "got-int", "got-term"] {
+        assert_eq!(
+            outcome.stdout.matches(signal).count(),
+            2,
+            "{}",
+            outcome.stdout
+        );
+    }
+    assert_eq!(outcome.code, 5);
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_reaches_each_rank_once() {
+    // `script` gives the launcher a terminal, and types what it reads.
+    let launch = format!(
+        "{} -n 2 sh -c '{}'",
+        env!("CARGO_BIN_EXE_cobre-launch"),
+        LISTENER.replace('\'', r"'\''")
+    );
+    let mut command = Command::new("env");
+    command.args([
+        "--default-signal=INT,QUIT",
+        "script",
+        "-qefc",
+        &launch,
+        "/dev/null",
+    ]);
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no `script` to make a terminal with");
+        return;
+    }
+    let mut running = start(command);
+    let text = running.read_until("/cobre-", 2);
+    let ready = text
+        .lines()
+        .position(|line| line.starts_with("ready"))
+        .unwrap();
+    let launcher = word(&text, ready, 2).parse().unwrap();
+    running.write("\u{3}");
+    running.read_until("got-int", 2);
+    kill(Pid::from_raw(launcher), Signal::SIGTERM).unwrap();
+    running.read_until("got-term", 2);
+    let outcome = running.finish();
+    // The terminal shows the launcher's last words too.
+    let (relayed, _) = outcome.stdout.split_once("cobre-launch: ").unwrap();
+    assert_eq!(relayed.matches("got-int").count(), 2, "{relayed}");
+    assert_eq!(outcome.code, 5);
+}
+
+#[test]
+fn a_second_sigint_kills_at_once() {
+    let script = "trap '' INT TERM; echo ready; while :; do sleep 1000; done";
+    let mut running = start(signal_launcher(&["-n", "2", "sh", "-c", script]));
+    running.read_until("ready", 2);
+    // Two within a few milliseconds count as one, as a program that signals a process and then its
+    // group sends them.
+    while running.runs() {
+        let _ = kill(running.pid(), Signal::SIGINT);
+        std::thread::sleep(Duration::from_millis(15));
+    }
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 130);
+    assert_eq!(
+        outcome.stderr,
+        "cobre-launch: the job was killed by a second SIGINT\n"
+    );
+}
+
+#[test]
+fn ranks_that_die_of_a_forwarded_signal_make_it_the_outcome() {
+    let mut running = start(signal_launcher(&[
+        "-n",
+        "2",
+        "sh",
+        "-c",
+        "echo ready; exec sleep 1000",
+    ]));
+    running.read_until("ready", 2);
+    running.signal(Signal::SIGHUP);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 129);
+    assert_eq!(
+        outcome.stderr,
+        "cobre-launch: the job was ended by SIGHUP; exit code 129\n"
+    );
+}
+
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let mut command = Command::new("env");
+    command.args([
+        "--ignore-signal=HUP",
+        env!("CARGO_BIN_EXE_cobre-launch"),
+        "-n",
+        "1",
+    ]);
+    command.args(["sh", "-c", "echo ready; read x; echo done"]);
+    let mut running = start(command);
+    running.read_until("ready", 1);
+    running.signal(Signal::SIGHUP);
+    running.write("go\n");
+    let outcome = running.finish();
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (0, "ready\ndone\n")
+    );
+}
+
+#[test]
+fn a_rank_killed_from_outside_is_named() {
+    let mut running = start(launcher(&[
+        "-n",
+        "3",
+        "sh",
+        "-c",
+        "echo $COBRE_SHM_RANK $$; exec sleep 1000",
+    ]));
+    let text = running.read_until("\n", 3);
+    let victim = text
+        .lines()
+        .find_map(|line| line.strip_prefix("1 "))
+        .unwrap();
+    kill(Pid::from_raw(victim.parse().unwrap()), Signal::SIGSEGV).unwrap();
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 139);
+    let first = format!("cobre-launch: rank 1 (pid {victim}) was killed by SIGSEGV (signal 11)\n");
+    assert!(outcome.stderr.starts_with(&first), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_ranks_started_is_gone_also_from_sessions_of_its_own() {
+    let script =
+        "setsid sh -c 'echo $$; sleep 1000 & echo $!; exec sleep 1000' & sleep 1000 & echo $!
+        read x; exit 0";
+    let mut running = start(launcher(&["-n", "1", "sh", "-c", script]));
+    let text = running.read_until("\n", 3);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 0);
+    for pid in text.lines() {
+        assert!(is_gone(pid), "{pid} of {text}");
+    }
+}
+
+#[test]
+fn ranks_die_with_a_killed_launcher() {
+    let mut running = start(launcher(&[
+        "-n",
+        "2",
+        "sh",
+        "-c",
+        "echo x $$ $COBRE_SHM_NAME; exec sleep 1000",
+    ]));
+    let text = running.read_until("\n", 2);
+    running.signal(Signal::SIGKILL);
+    for line in 0..2 {
+        wait_until_gone(&word(&text, line, 1));
+    }
+    // The name of a job that never formed is left to the sweep of a later start.
+    let _ = std::fs::remove_file(format!("/dev/shm{}", word(&text, 0, 2)));
+    while running.runs() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_segment_is_there_for_the_ranks_and_gone_with_them() {
+    let script = "echo $COBRE_SHM_NAME; read x; [ $COBRE_SHM_RANK = 0 ] || kill -9 $$";
+    let mut running = start(launcher(&["-n", "2", "--stdin", "all", "sh", "-c", script]));
+    let text = running.read_until("\n", 2);
+    let segment = format!("/dev/shm{}", word(&text, 0, 0));
+    assert!(Path::new(&segment).exists());
+    assert_eq!(running.finish().code, 137);
+    assert!(!Path::new(&segment).exists());
+}
+
+#[test]
+fn ranks_get_signals_unblocked_and_the_limits_that_the_launcher_had() {
+    let script = "grep SigBlk /proc/self/status; ulimit -n; ulimit -Hn";
+    let outside = Command::new("sh")
+        .args(["-c", script])
+        .output()
+        .unwrap()
+        .stdout;
+    let outcome = run(&["-n", "1", "sh", "-c", script]);
+    assert_eq!(outcome.stdout.as_bytes(), outside);
+}
