@@ -20,7 +20,7 @@ mutations=(
   'wait.rs|the fence of the sleeper|s/fence\(Ordering::SeqCst\);//'
   'failure.rs|the fence of who rings|s/fence\(Ordering::SeqCst\);//'
   'failure.rs|the Release of a ring by others|s/fetch_add\(RING, Ordering::Release\)/fetch_add(RING, Ordering::Relaxed)/'
-  'failure.rs|the Release of a failure|s/Ordering::Release, Ordering::Relaxed\);/Ordering::Relaxed, Ordering::Relaxed);/'
+  'failure.rs|the Release of a failure|s/compare_exchange\(state, code, Ordering::Release/compare_exchange(state, code, Ordering::Relaxed/'
   'failure.rs|the Acquire of a failure|s/code\.load\(Ordering::Acquire\)/code.load(Ordering::Relaxed)/'
   'wait.rs|the Acquire of a departure|s/state\.load\(Ordering::Acquire\)/state.load(Ordering::Relaxed)/'
   'round.rs|the change of the doorbell by its owner|s/cell\.bell\.word\.store\(word, Ordering::Release\);//'

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::{process::exit, thread, time::Instant};
 
 use crate::{
-    cell::{JOINED, LEFT, Members, RankCell},
+    cell::{ABORTED, JOINED, Members, RankCell},
     control::Control,
     core::Core,
     failure::{self, Failure, Kind},
@@ -29,11 +29,10 @@ pub(crate) fn abort(core: &Core, code: i32) -> ! {
     failure::raise(root, aborted);
     failure::raise(&**core.control(), aborted);
     // Nobody needs to end this rank any more, in case another aborts too.
-    core.leave(LEFT);
-    wait::mark_gone(root.cell(core.rank()), LEFT);
-    // A launcher gives the grace and kills; it knows the processes better. Without one, whoever
-    // failed the job first sees to it.
-    if !root.is_watched() && failure::first(root) == Some(aborted) {
+    core.leave(ABORTED);
+    wait::mark_gone(root.cell(core.rank()), ABORTED);
+    // A launcher gives the grace and kills; it knows the processes better.
+    if !root.is_watched() {
         end_peers(core, root);
     }
     exit(code)

@@ -46,7 +46,8 @@ pub(crate) struct Sleepers {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Presence {
-    /// One of [`ABSENT`], [`JOINED`], [`LEFT`], [`PANICKED`]; only ever increases.
+    /// One of [`ABSENT`], [`JOINED`], [`LEFT`], [`PANICKED`], [`ABORTED`]; changes from joined to
+    /// one of the last three once.
     pub(crate) state: AtomicU32,
     /// The rank's process, valid from [`JOINED`] on.
     pub(crate) pid: AtomicU32,
@@ -64,6 +65,8 @@ pub(crate) const JOINED: u32 = 1;
 pub(crate) const LEFT: u32 = 2;
 /// The rank dropped its communicator while a panic unwound its stack.
 pub(crate) const PANICKED: u32 = 3;
+/// The rank called `abort`.
+pub(crate) const ABORTED: u32 = 4;
 
 /// Everything through which one rank meets the others.
 #[derive(Debug)]

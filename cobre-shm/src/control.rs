@@ -12,7 +12,10 @@ use crate::{
     layout::{Geometry, Header, RankBlock},
     primitive::Ordering,
     segment::Segment,
-    sys::lock::{self, LockFile},
+    sys::{
+        lock::{self, LockFile},
+        process,
+    },
 };
 
 /// Naps for which a launcher may tell of a death first: it knows how the rank died. It cannot tell
@@ -91,6 +94,16 @@ impl Control {
         let slot = self.geometry.slot_bytes();
         let offset = both + if round % 2 == 1 { slot } else { 0 };
         self.segment.at(offset, slot)
+    }
+
+    /// Makes this process the rank `rank`, whose lock it has.
+    pub(crate) fn occupy(&self, rank: usize) {
+        let presence = &self.block(rank).cell.presence;
+        presence.pid.store(std::process::id(), Ordering::Relaxed);
+        let namespace = process::pid_namespace();
+        presence.pid_namespace.store(namespace, Ordering::Relaxed);
+        // Release matches the Acquires of who asks for the state: the process number is there.
+        presence.state.store(JOINED, Ordering::Release);
     }
 
     /// Whether the kernel says that the process behind the lock `byte` lives. When it cannot be

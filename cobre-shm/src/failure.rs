@@ -7,7 +7,8 @@
 //! | bits | what |
 //! |---|---|
 //! | 0..8 | kind; 0 = no failure |
-//! | 8..16 | the operation in which it was noticed; 0 = none |
+//! | 8..15 | the operation in which it was noticed; 0 = none |
+//! | 15 | the job failed to form, so no rank has begun to work |
 //! | 16..32 | the rank that failed, or the first of two |
 //! | 32..64 | exit code, signal, abort code, or the second rank |
 
@@ -22,6 +23,9 @@ use crate::{
 /// The failure word while the job forms: rank 0 makes it 0, or a failure takes its place. Whichever
 /// comes first, all ranks agree whether the job has formed.
 pub(crate) const FORMING: u64 = u64::MAX;
+
+/// The bit of a failure that kept the job from forming.
+const UNFORMED: u64 = 1 << 15;
 
 /// What went wrong first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +107,7 @@ impl Failure {
         };
         Some(Self {
             rank: (word >> 16 & 0xffff) as usize,
-            operation: operation_from_code(word >> 8 & 0xff),
+            operation: operation_from_code(word >> 8 & 0x7f),
             kind,
         })
     }
@@ -135,7 +139,7 @@ pub(crate) fn operation_from_code(code: u64) -> Option<Operation> {
 /// The job's first failure, if there is one.
 #[inline]
 pub(crate) fn first(members: &impl Members) -> Option<Failure> {
-    // Acquire matches `raise`'s Release, so that what the failing rank logged can be read.
+    // Acquire matches `raise_from`'s Release, so that what the failing rank logged can be read.
     match members.failure().code.load(Ordering::Acquire) {
         0 => None,
         code => Failure::decode(code),
@@ -154,13 +158,9 @@ pub(crate) fn raise_while_forming(members: &impl Members, failure: Failure) -> b
 
 fn raise_from(state: u64, members: &impl Members, failure: Failure) -> bool {
     let word = &members.failure().code;
+    let code = failure.encode() | if state == FORMING { UNFORMED } else { 0 };
     // Release matches the Acquire in `first`. If it fails, somebody else's cause stands.
-    let set = word.compare_exchange(
-        state,
-        failure.encode(),
-        Ordering::Release,
-        Ordering::Relaxed,
-    );
+    let set = word.compare_exchange(state, code, Ordering::Release, Ordering::Relaxed);
     if set.is_ok() {
         for rank in 0..members.size() {
             ring(members.cell(rank));
@@ -172,8 +172,22 @@ fn raise_from(state: u64, members: &impl Members, failure: Failure) -> bool {
 /// Declares the job formed, unless it has failed. Returns whether it did.
 pub(crate) fn declare_formed(members: &impl Members) -> bool {
     let word = &members.failure().code;
-    let set = word.compare_exchange(FORMING, 0, Ordering::Relaxed, Ordering::Relaxed);
+    // Release matches the Acquire in `is_forming`: that all have joined is visible.
+    let set = word.compare_exchange(FORMING, 0, Ordering::Release, Ordering::Relaxed);
     set.is_ok()
+}
+
+/// The failure that kept the job from forming, if one did.
+pub(crate) fn to_form(members: &impl Members) -> Option<Failure> {
+    // Acquire matches `raise_from`'s Release.
+    let code = members.failure().code.load(Ordering::Acquire);
+    Failure::decode(code).filter(|_| code & UNFORMED != 0)
+}
+
+/// Whether the job has neither formed nor failed yet.
+pub(crate) fn is_forming(members: &impl Members) -> bool {
+    // Acquire matches the Release in `declare_formed`.
+    members.failure().code.load(Ordering::Acquire) == FORMING
 }
 
 /// What a ring by somebody else than the owner adds to a doorbell; the low bits are the owner's.

@@ -57,7 +57,7 @@ pub(crate) struct Header {
     pub(crate) launched: AtomicU32,
     /// How many ranks have joined; also the futex word on which rank 0 waits for them.
     pub(crate) joined: Arrivals,
-    /// 1 once all ranks have joined and the name is gone; also a futex word.
+    /// Changes when the job has formed.
     pub(crate) ready: Ready,
     /// The first failure.
     pub(crate) failure: FailureWord,
@@ -70,7 +70,7 @@ pub(crate) struct Arrivals {
     pub(crate) count: AtomicU32,
 }
 
-/// Whether the job is formed.
+/// The futex word on which ranks sleep until the job has formed.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Ready {

@@ -68,6 +68,8 @@ mod layout;
 #[cfg(not(loom))]
 mod names;
 #[cfg(not(loom))]
+mod object;
+#[cfg(not(loom))]
 pub mod observer;
 #[cfg(not(loom))]
 mod reduce;

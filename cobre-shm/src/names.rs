@@ -21,15 +21,6 @@ impl Announced {
         Self(bytes)
     }
 
-    /// The announcement that there is no segment.
-    pub(crate) fn none() -> Self {
-        Self([0; LENGTH])
-    }
-
-    pub(crate) fn is_none(&self) -> bool {
-        *self == Self::none()
-    }
-
     /// The name; empty if what was announced is not text.
     pub(crate) fn as_str(&self) -> &str {
         core::str::from_utf8(&self.0).unwrap_or_default()
@@ -42,13 +33,12 @@ impl Announced {
 
 #[cfg(test)]
 mod tests {
-    use super::{Announced, random_job_name};
+    use super::random_job_name;
 
     #[test]
     fn names_are_valid_and_differ() {
         let (one, other) = (random_job_name(), random_job_name());
         assert_ne!(one, other);
         assert_eq!(crate::config::check_name(&one), Ok(()));
-        assert!(Announced::none().is_none() && !Announced::random().is_none());
     }
 }

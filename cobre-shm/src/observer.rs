@@ -3,7 +3,7 @@
 use cobre_comm_trait::{CommError, FailureCause};
 
 use crate::{
-    cell::{JOINED, LEFT, Members, PANICKED},
+    cell::{ABORTED, JOINED, LEFT, Members, PANICKED},
     config::{self, NAME_VAR, SIZE_VAR},
     control::Control,
     error::InitError,
@@ -29,6 +29,8 @@ pub enum Membership {
     Left,
     /// The rank left while a panic unwound its stack.
     Panicked,
+    /// The rank called `abort`.
+    Aborted,
 }
 
 /// A job seen from outside, by the process that founded it.
@@ -80,6 +82,7 @@ impl Observer {
             },
             LEFT => Membership::Left,
             PANICKED => Membership::Panicked,
+            ABORTED => Membership::Aborted,
             _ => Membership::Absent,
         }
     }

@@ -1,51 +1,67 @@
-//! A second communicator of the same ranks: a job of its own, formed under a random name that the
-//! leader tells the others.
+//! A second communicator of the same ranks, with a control region of its own.
+//!
+//! The ranks know each other already, so there is nothing to find and nobody to wait for: the leader
+//! makes the region, each rank takes its place in it, and all agree that they could.
+
+use std::sync::Arc;
 
 use cobre_comm_trait::{CommError, Operation};
 
 use crate::{
     calls::{Element, Signature},
-    collective,
-    config::Config,
     control::Control,
     core::{Core, Site},
-    forming, names,
+    forming,
+    layout::Geometry,
+    object::{self, Refused},
+    segment::Segment,
+    sys::{lock::LockFile, shm},
 };
 
-/// Forms the child job. Collective.
+/// Makes the control region of the second communicator. Collective.
 pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
     if core.size() == 1 {
         return Ok(forming::solo()?);
     }
     let signature = Signature::new(Operation::SplitLocal, Element::NONE, 0);
-    let mut name = names::Announced::random();
-    let mut founded = None;
-    core.collective(signature, site, Ok(()), |rounds| {
-        if rounds.rank() == 0 {
-            let staging = 2 * rounds.size() * rounds.members().geometry().slot_bytes();
-            founded = Some(forming::found(name.as_str(), rounds.size(), staging, false));
-            if matches!(founded, Some(Err(_))) {
-                name = names::Announced::none();
-            }
-        }
-        collective::broadcast(rounds, name.bytes_mut(), 0)?;
-        // The leader too learns whether all ranks are splitting before it waits for them.
-        collective::barrier(rounds)
+    let parent = core.control();
+    // The same as the parent's, so the same on every rank.
+    let geometry = parent.geometry();
+    let made = core.collective(signature, site, Ok(()), |rounds| {
+        let file = match object::share(rounds, geometry.total_bytes())? {
+            Ok(file) => file,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let control = occupy(file, geometry, parent, rounds.rank());
+        object::agree(rounds, control)
     })?;
-    if name.is_none() {
-        return Err(match founded {
-            Some(Err(error)) => error.into(),
-            _ => CommError::InitFailed {
-                message: "split_local: the leader could not create a segment; it has the details"
-                    .to_owned(),
-            },
-        });
+    made.map_err(|Refused { rank, error }| CommError::AllocationFailed {
+        requested_bytes: geometry.total_bytes(),
+        message: format!("rank {rank}: {error}"),
+    })
+}
+
+fn occupy(
+    file: std::fs::File,
+    geometry: Geometry,
+    parent: &Arc<Control>,
+    rank: usize,
+) -> std::io::Result<Control> {
+    // Each reserves what it will write first; the leader the rest.
+    let (offset, len) = geometry.staging_of(rank);
+    shm::reserve(&file, offset as u64, len as u64)?;
+    if rank == 0 {
+        shm::reserve(&file, 0, geometry.staging_offset() as u64)?;
+    } else {
+        let block = geometry.block_offset(rank);
+        let end = geometry.block_offset(rank + 1);
+        shm::reserve(&file, block as u64, (end - block) as u64)?;
     }
-    let config = Config::new(name.as_str(), core.rank(), core.size());
-    let founded = founded.transpose()?;
-    Ok(forming::join_founded(
-        &config,
-        founded,
-        Some(core.control()),
-    )?)
+    let locks = LockFile::new(shm::reopen(&file)?);
+    locks.try_lock(rank)?;
+    let segment = Segment::map(&file, geometry.total_bytes())?;
+    let mut control = Control::new(segment, geometry, Some(locks));
+    control.set_parent(Arc::clone(parent));
+    control.occupy(rank);
+    Ok(control)
 }

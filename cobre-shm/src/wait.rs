@@ -33,7 +33,7 @@ use std::time::Instant;
 use cobre_comm_trait::{FailureCause, Operation};
 
 use crate::{
-    cell::{LEFT, Members, PANICKED, RankCell},
+    cell::{ABORTED, JOINED, LEFT, Members, PANICKED, RankCell},
     failure::{self, FORMING, Failure, Kind},
     primitive::{Ordering, fence, spin_hint, yield_now},
     sys::park,
@@ -182,7 +182,7 @@ fn look(
         return Some(Ok(()));
     }
     let cause = match state {
-        LEFT => FailureCause::Exited(None),
+        LEFT | ABORTED => FailureCause::Exited(None),
         PANICKED => FailureCause::Panicked,
         _ if has_failed(members) => return Some(Err(Stopped)),
         _ => return None,
@@ -194,9 +194,12 @@ fn look(
     Some(Err(Stopped))
 }
 
-/// Tells everybody that the owner of `cell` will publish no more; `state` is [`LEFT`] or
-/// [`PANICKED`].
+/// Tells everybody that the owner of `cell`, which calls this, will publish no more; `state` is
+/// [`LEFT`], [`PANICKED`] or [`ABORTED`]. The first word counts.
 pub(crate) fn mark_gone(cell: &RankCell, state: u32) {
+    if cell.presence.state.load(Ordering::Relaxed) != JOINED {
+        return;
+    }
     // Relaxed: the fence in `Rounds::publish` orders it after this rank's last round, and matches
     // the Acquire in `look`.
     cell.presence.state.store(state, Ordering::Relaxed);

@@ -1,9 +1,8 @@
 //! Windows: one copy of an array for all ranks.
 //!
-//! *Creation.* The leader creates a segment under a random name and announces it; everybody opens
-//! and maps it and reserves the pages of its own part, which so lie near their owner; everybody shows
-//! how that went; the leader removes the name. If anybody failed, all fail. From then on nothing has
-//! a name.
+//! *Creation.* The leader makes an object without a name ([`crate::object`]); everybody maps it and
+//! reserves the pages of its own part, which so lie near their owner; everybody shows how that went.
+//! If anybody failed, all fail.
 //!
 //! *Epochs.* In the write epoch a rank can reach its own part only, as `&mut`; in the read epoch all
 //! of it, as `&`. The fence between them is a barrier whose signature names the region and the epoch
@@ -31,10 +30,9 @@ use crate::{
     core::{Core, Site},
     failure::Kind,
     layout::PAGE,
-    names::Announced,
+    object::{self, Agreed, Refused},
     segment::Segment,
     sys::shm,
-    wait::Stopped,
 };
 
 /// Where a fence leads; in its signature, and in [`crate::calls`] for people.
@@ -184,10 +182,15 @@ pub(crate) fn create<T: CommData>(
             // The same on every rank; but not before it is known that all ask for the same.
             None => collective::barrier(rounds).map(|()| Err(Refusal::TooLarge)),
             Some(0) => collective::barrier(rounds).map(|()| Ok(None)),
-            Some(bytes) if rounds.size() == 1 => Ok(Segment::private(bytes)
-                .map(Some)
-                .map_err(|error| Refusal::System(0, error))),
-            Some(bytes) => share(rounds, bytes, own_bytes::<T>(rounds, len)),
+            Some(bytes) if rounds.size() == 1 => {
+                let made = Segment::private(bytes);
+                let made = made.map_err(|error| Refusal::System(Refused { rank: 0, error }));
+                Ok(made.map(Some))
+            }
+            Some(bytes) => {
+                let shared = share(rounds, bytes, own_bytes::<T>(rounds, len))?;
+                Ok(shared.map(Some).map_err(Refusal::System))
+            }
         }
     })?;
     let segment = outcome.map_err(|refusal| match refusal {
@@ -195,7 +198,7 @@ pub(crate) fn create<T: CommData>(
             bytes.unwrap_or(usize::MAX),
             "it does not fit the address space",
         ),
-        Refusal::System(rank, error) => {
+        Refusal::System(Refused { rank, error }) => {
             let left = shm::free_bytes().map_or_else(String::new, |free| {
                 format!("; /dev/shm has {free} bytes left (in a container: --shm-size)")
             });
@@ -215,8 +218,7 @@ pub(crate) fn create<T: CommData>(
 /// Why there is no window.
 enum Refusal {
     TooLarge,
-    /// What the system told this rank.
-    System(usize, io::Error),
+    System(Refused),
 }
 
 /// The bytes of this rank's part.
@@ -225,68 +227,16 @@ fn own_bytes<T>(rounds: &JobRounds<'_>, len: usize) -> Range<usize> {
     part.start * size_of::<T>()..part.end * size_of::<T>()
 }
 
-/// Makes the segment, maps it everywhere and takes its name away again.
-fn share(
-    rounds: &mut JobRounds<'_>,
-    bytes: usize,
-    own: Range<usize>,
-) -> Result<Result<Option<Segment>, Refusal>, Stopped> {
-    let mut name = Announced::random();
-    let mut made = Err(io::Error::from(io::ErrorKind::NotFound));
-    if rounds.rank() == 0 {
-        made = make(name.as_str(), bytes);
-        if made.is_err() {
-            name = Announced::none();
-        }
+/// Makes the object and maps it everywhere.
+fn share(rounds: &mut JobRounds<'_>, bytes: usize, own: Range<usize>) -> Agreed<Segment> {
+    match object::share(rounds, bytes)? {
+        Ok(file) => object::agree(rounds, attach(&file, bytes, own)),
+        Err(refused) => Ok(Err(refused)),
     }
-    let announced = collective::broadcast(rounds, name.bytes_mut(), 0);
-    if rounds.rank() != 0 && announced.is_ok() && !name.is_none() {
-        made = shm::open(name.as_str());
-    }
-    let mapped = made.and_then(|file| attach(file, bytes, own));
-    let agreed = announced.and_then(|()| agree(rounds, &mapped));
-    if rounds.rank() == 0 && !name.is_none() {
-        // Everybody has it open by now, or nobody will any more.
-        let _ = shm::unlink(name.as_str());
-    }
-    Ok(match (agreed?, mapped) {
-        (None, Ok(segment)) => Ok(Some(segment)),
-        (None, Err(error)) => Err(Refusal::System(rounds.rank(), error)),
-        (Some((rank, error)), _) => Err(Refusal::System(rank, error)),
-    })
-}
-
-fn make(name: &str, bytes: usize) -> io::Result<File> {
-    // Absurd sizes are refused before ranks reserve their parts one by one until the machine is
-    // full.
-    if shm::free_bytes().is_some_and(|free| free < bytes as u64) {
-        return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-    }
-    let file = shm::create(name)?;
-    if let Err(error) = file.set_len(bytes as u64) {
-        let _ = shm::unlink(name);
-        return Err(error);
-    }
-    Ok(file)
 }
 
 /// Maps the window and reserves the pages of this rank's part.
-fn attach(file: File, bytes: usize, own: Range<usize>) -> io::Result<Segment> {
-    if !shm::is_ours(&file)? || file.metadata()?.len() < bytes as u64 {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    shm::reserve(&file, own.start as u64, own.len() as u64)?;
-    Segment::map(&file, bytes)
-}
-
-/// Shows every rank how `attach` went; the first that failed, and why.
-fn agree(
-    rounds: &mut JobRounds<'_>,
-    mapped: &io::Result<Segment>,
-) -> Result<Option<(usize, io::Error)>, Stopped> {
-    let errno = |error: &io::Error| error.raw_os_error().unwrap_or(libc::EINVAL);
-    let mine = mapped.as_ref().map_or_else(errno, |_| 0);
-    let worst = collective::gather_all(rounds, mine)?;
-    let failed = worst.iter().position(|&errno| errno != 0);
-    Ok(failed.map(|rank| (rank, io::Error::from_raw_os_error(worst[rank]))))
+fn attach(file: &File, bytes: usize, own: Range<usize>) -> io::Result<Segment> {
+    shm::reserve(file, own.start as u64, own.len() as u64)?;
+    Segment::map(file, bytes)
 }

@@ -14,7 +14,7 @@ use crate::{
     explain,
     failure::{self, Failure, Kind},
     primitive::{AtomicU32, Ordering},
-    sys::{lock, park, process, shm},
+    sys::{lock, park, shm},
 };
 
 /// How often a rank that waits looks whether the others are still alive.
@@ -25,8 +25,6 @@ pub(super) struct Enrolment<'a> {
     pub(super) control: &'a Control,
     pub(super) config: &'a Config,
     pub(super) start: Instant,
-    /// The job of the same ranks that forms this one, if any.
-    pub(super) parent: Option<&'a Control>,
 }
 
 impl Enrolment<'_> {
@@ -39,19 +37,20 @@ impl Enrolment<'_> {
             return self.wait_until_ready();
         }
         self.wait_for_everyone()?;
-        if !failure::declare_formed(self.control) {
-            return self.check_failure();
-        }
-        // First the name, then the word: who is told that the job is ready finds nothing in
-        // /dev/shm any more. A launcher's job has its name removed here too; the launcher tries
-        // again in case nobody got this far.
+        // All have it open, so nobody needs the name any more, whatever comes of the job. First
+        // the name, then the word: who is told that the job has formed finds nothing in /dev/shm.
+        // A launcher's job has its name removed here too; the launcher tries again in case nobody
+        // got this far.
         match named {
             Some(named) => drop(named),
             None => drop(shm::unlink(&self.config.name)),
         }
+        if !failure::declare_formed(self.control) {
+            return self.check_failure();
+        }
+        // Only to wake them: the word of the failure says that the job has formed.
         let ready = self.ready();
-        // Release matches the Acquire in `is_ready`.
-        ready.store(1, Ordering::Release);
+        ready.store(1, Ordering::Relaxed);
         park::wake_all(ready);
         Ok(())
     }
@@ -64,7 +63,6 @@ impl Enrolment<'_> {
         let free = locks
             .try_lock(rank)
             .map_err(|source| system(&self.config.name, "lock a rank", source))?;
-        let presence = &self.control.cell(rank).presence;
         // The lock decides who has the rank; but one whose process is gone is not free again.
         if !free || self.state(rank) != ABSENT {
             self.fail(rank, Kind::TakenTwice);
@@ -75,12 +73,7 @@ impl Enrolment<'_> {
             self.fail(rank, Kind::NoRoom(error.raw_os_error().unwrap_or(0)));
             return Err(self.no_room(error));
         }
-        presence.pid.store(std::process::id(), Ordering::Relaxed);
-        presence
-            .pid_namespace
-            .store(process::pid_namespace(), Ordering::Relaxed);
-        // Release matches the Acquires of who asks for the state: the process number is there.
-        presence.state.store(JOINED, Ordering::Release);
+        self.control.occupy(rank);
         let joined = &self.control.header().joined.count;
         joined.fetch_add(1, Ordering::AcqRel);
         park::wake_all(joined);
@@ -102,14 +95,14 @@ impl Enrolment<'_> {
     }
 
     fn wait_until_ready(&self) -> Result<(), InitError> {
-        while !self.is_ready() {
+        while failure::is_forming(self.control) {
             self.nap_on(self.ready(), 0)?;
             self.fail_if_dead(0);
             if !self.control.is_alive(lock::FOUNDER) {
                 self.fail(0, Kind::RankFailed(FailureCause::Died));
             }
         }
-        Ok(())
+        self.check_failure()
     }
 
     /// Sleeps on `word` for a moment, unless the job has failed or the time is up.
@@ -121,15 +114,6 @@ impl Enrolment<'_> {
             return self.check_failure();
         }
         park::wait(word, value, NAP);
-        if let Some(failure) = self.control.inherited_failure() {
-            failure::raise_while_forming(self.control, failure);
-        }
-        if let Some(parent) = self.parent {
-            let gone = |rank: &usize| !parent.is_alive(*rank);
-            if let Some(rank) = self.absent().filter(|&r| r != self.config.rank).find(gone) {
-                self.fail(rank, Kind::RankFailed(FailureCause::Died));
-            }
-        }
         Ok(())
     }
 
@@ -144,11 +128,6 @@ impl Enrolment<'_> {
 
     fn ready(&self) -> &AtomicU32 {
         &self.control.header().ready.flag
-    }
-
-    fn is_ready(&self) -> bool {
-        // Acquire matches the Release in `run`.
-        self.ready().load(Ordering::Acquire) == 1
     }
 
     fn state(&self, rank: usize) -> u32 {
@@ -168,9 +147,11 @@ impl Enrolment<'_> {
 
     /// The job's failure while forming, as the error of this rank.
     fn check_failure(&self) -> Result<(), InitError> {
-        let Some(failure) = failure::first(self.control) else {
+        let Some(failure) = failure::to_form(self.control) else {
             return Ok(());
         };
+        let presence = &self.control.cell(self.config.rank).presence;
+        presence.saw_failure.store(1, Ordering::Release);
         let name = self.config.name.clone();
         Err(match failure.kind {
             Kind::SizeDiffers(theirs) => InitError::SizeDiffers {

@@ -17,13 +17,12 @@ mod enrol;
 mod found;
 mod open;
 
-use std::{io, sync::Arc, time::Instant};
+use std::{io, time::Instant};
 
 pub(crate) use found::{Named, found};
 
 use crate::{
-    cell::JOINED, config::Config, control::Control, error::InitError, layout::Geometry,
-    primitive::Ordering, segment::Segment,
+    config::Config, control::Control, error::InitError, layout::Geometry, segment::Segment,
 };
 
 /// The control region of a job of one: nobody to share with, so no name, no file and no lock.
@@ -32,45 +31,24 @@ pub(crate) fn solo() -> Result<Control, InitError> {
     let segment = Segment::private(geometry.total_bytes())
         .map_err(|source| system("", "map memory", source))?;
     let control = Control::new(segment, geometry, None);
-    let presence = &control.block(0).cell.presence;
-    presence.pid.store(std::process::id(), Ordering::Relaxed);
-    presence.state.store(JOINED, Ordering::Relaxed);
+    control.occupy(0);
     Ok(control)
 }
 
 /// Joins the job that `config` describes, founding it if this is rank 0 and there is no launcher.
 pub(crate) fn join(config: &Config) -> Result<Control, InitError> {
     config.check()?;
-    let founded = if config.rank == 0 && config.launcher.is_none() {
-        let founded = found(&config.name, config.size, config.staging_bytes, false)?;
-        Some(founded)
-    } else {
-        None
-    };
-    join_founded(config, founded, None)
-}
-
-/// Joins a job that this rank has founded itself, or else must find by name.
-///
-/// `parent` is the job of the same ranks that forms this one: who is gone from there will not come.
-pub(crate) fn join_founded(
-    config: &Config,
-    founded: Option<(Control, Named)>,
-    parent: Option<&Arc<Control>>,
-) -> Result<Control, InitError> {
     let start = Instant::now();
-    let (mut control, named) = match founded {
-        Some((control, named)) => (control, Some(named)),
-        None => (open::open(config, start)?, None),
+    let (control, named) = if config.rank == 0 && config.launcher.is_none() {
+        let (control, named) = found(&config.name, config.size, config.staging_bytes, false)?;
+        (control, Some(named))
+    } else {
+        (open::open(config, start)?, None)
     };
-    if let Some(parent) = parent {
-        control.set_parent(Arc::clone(parent));
-    }
     let enrolment = enrol::Enrolment {
         control: &control,
         config,
         start,
-        parent: parent.map(Arc::as_ref),
     };
     enrolment.run(named)?;
     Ok(control)

@@ -1,6 +1,10 @@
 //! POSIX shared-memory objects by name.
 
-use std::{fs::File, io, os::unix::fs::MetadataExt};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+};
 
 use nix::{
     errno::Errno,
@@ -15,6 +19,25 @@ const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 pub(crate) fn create(name: &str) -> io::Result<File> {
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW;
     Ok(mman::shm_open(name, flags, OWNER_ONLY)?.into())
+}
+
+/// Creates an object that has no name, for others to open through `/proc/PID/fd`.
+pub(crate) fn unnamed() -> io::Result<File> {
+    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    if let Ok(file) = nix::fcntl::open("/dev/shm", flags, OWNER_ONLY) {
+        return Ok(file.into());
+    }
+    // A file system that cannot do that: a name for as long as it takes to remove it.
+    let name = crate::names::random_job_name();
+    let file = create(&name)?;
+    unlink(&name)?;
+    Ok(file)
+}
+
+/// Another open file of the same object, for locks of its own.
+pub(crate) fn reopen(file: &File) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    OpenOptions::new().read(true).write(true).open(path)
 }
 
 /// Opens an existing object; symbolic links are not followed. Close-on-exec, as `shm_open` is.
