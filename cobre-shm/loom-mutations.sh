@@ -22,6 +22,7 @@ mutations=(
   'failure.rs|the Release of a ring by others|s/fetch_add\(RING, Ordering::Release\)/fetch_add(RING, Ordering::Relaxed)/'
   'failure.rs|the Release of a failure|s/compare_exchange\(state, code, Ordering::Release/compare_exchange(state, code, Ordering::Relaxed/'
   'failure.rs|the Acquire of a failure|s/code\.load\(Ordering::Acquire\)/code.load(Ordering::Relaxed)/'
+  'wait.rs|the Release of a departure|s/state\.store\(state, Ordering::Release\)/state.store(state, Ordering::Relaxed)/'
   'wait.rs|the Acquire of a departure|s/state\.load\(Ordering::Acquire\)/state.load(Ordering::Relaxed)/'
   'round.rs|the change of the doorbell by its owner|s/cell\.bell\.word\.store\(word, Ordering::Release\);//'
   'failure.rs|the change of the doorbell by others|s/cell\.bell\.word\.fetch_add\(RING, Ordering::Release\);//'

@@ -39,6 +39,8 @@ struct Entry {
     count: AtomicU64,
     /// Elements of all ranks together, the root, or the region.
     other: AtomicU64,
+    /// The hash of the counts of an allgatherv.
+    detail: AtomicU64,
     /// The call's signature.
     signature: AtomicU64,
 }
@@ -172,6 +174,7 @@ impl CallLog {
         entry.element.store(signature.element.0, Ordering::Relaxed);
         entry.count.store(signature.count, Ordering::Relaxed);
         entry.other.store(signature.other, Ordering::Relaxed);
+        entry.detail.store(signature.detail, Ordering::Relaxed);
         entry.signature.store(hash, Ordering::Relaxed);
         // Release matches the Acquire in `get`.
         entry.number.store(number, Ordering::Release);
@@ -222,7 +225,10 @@ impl CallLog {
         let other = entry.other.load(Ordering::Relaxed);
         let arguments = match (operation, reduce) {
             (Operation::Allreduce, Some(op)) => format!("{element}[{count}], {op}"),
-            (Operation::Allgatherv, _) => format!("{element}[{count}] of {other} in all"),
+            (Operation::Allgatherv, _) => {
+                let counts = entry.detail.load(Ordering::Relaxed) >> 48;
+                format!("{element}[{count}] of {other} in all, counts #{counts:04x}")
+            }
             (Operation::Broadcast, _) => format!("{element}[{count}], root {other}"),
             (Operation::CreateRegion, _) => format!("{element}[{count}]"),
             (Operation::Fence, _) => format!("region {other}, {}", fence_name(count)),

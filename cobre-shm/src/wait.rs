@@ -175,8 +175,8 @@ fn look(
     round: u64,
 ) -> Option<Result<(), Stopped>> {
     let cell = members.cell(peer);
-    // Before the round: who publishes and then leaves has published. Acquire matches the fence in
-    // `Rounds::publish`, so that the last round is visible.
+    // Before the round: who publishes and then leaves has published. Acquire matches the Release of
+    // `mark_gone`, so that the last round is visible.
     let state = cell.presence.state.load(Ordering::Acquire);
     if has_arrived(cell, round) {
         return Some(Ok(()));
@@ -200,8 +200,8 @@ pub(crate) fn mark_gone(cell: &RankCell, state: u32) {
     if cell.presence.state.load(Ordering::Relaxed) != JOINED {
         return;
     }
-    // Relaxed: the fence in `Rounds::publish` orders it after this rank's last round, and matches
-    // the Acquire in `look`.
-    cell.presence.state.store(state, Ordering::Relaxed);
+    // Release matches the Acquire in `look`, so that this rank's last round is visible, also if
+    // another thread of it published that.
+    cell.presence.state.store(state, Ordering::Release);
     failure::ring(cell);
 }
