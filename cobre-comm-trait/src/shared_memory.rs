@@ -79,7 +79,8 @@ pub trait SharedMemoryProvider: Communicator {
     /// It is independent: its collectives do not interfere with those of `self`.
     ///
     /// # Errors
-    /// As for every collective, and [`CommError::InitFailed`].
+    /// As for every collective, and [`CommError::AllocationFailed`] on every rank if any of them
+    /// cannot have its part.
     #[track_caller]
     fn split_local(&self) -> Result<Self::Local, CommError>;
 

@@ -1,1 +1,17 @@
-//! placeholder
+//! What the tests of the workspace share: a backend that is obviously right (and, on demand,
+//! wrong), a harness that runs ranks on threads, and one that runs them as processes.
+//!
+//! Nothing here sleeps to synchronise, and nothing waits for ever: see [`Watchdog`].
+
+pub mod model;
+mod process;
+mod shm;
+mod threads;
+mod watchdog;
+
+pub use process::{End, Job, Process};
+pub use shm::{
+    config, job_name, left_behind, made_up_and_left, made_up_names, run_threads, run_threads_with,
+};
+pub use threads::{run_ranks, try_ranks};
+pub use watchdog::{Watchdog, patience};

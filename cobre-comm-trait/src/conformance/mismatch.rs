@@ -14,6 +14,8 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     of::<C, BarrierForRegion>(&mut cases);
     of::<C, BarrierForSplit>(&mut cases);
     of::<C, BarrierForFence>(&mut cases);
+    of::<C, FenceOfAnotherRegion>(&mut cases);
+    of::<C, PopulationForFence>(&mut cases);
     of::<C, ElementOfReduction>(&mut cases);
     of::<C, ElementOfBroadcast>(&mut cases);
     of::<C, ElementOfGather>(&mut cases);
@@ -27,6 +29,7 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     of::<C, OperationOfReduction>(&mut cases);
     of::<C, CountsOfGather>(&mut cases);
     of::<C, CountsOfLargeGather>(&mut cases);
+    of::<C, CountsOfTheSameTotal>(&mut cases);
     cases
 }
 
@@ -38,6 +41,7 @@ trait Disagreement {
     const OPERATIONS: [Operation; 2];
     /// Which call of the job it is, after two to warm up.
     const NUMBER: u64 = 3;
+    const MIN_RANKS: usize = 2;
 
     fn usual(comm: &impl SharedMemoryProvider) -> Result<(), CommError>;
     fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError>;
@@ -48,7 +52,7 @@ fn of<C: SharedMemoryProvider, D: Disagreement>(cases: &mut Vec<Case<C>>) {
     for (name, body) in D::NAMES.into_iter().zip(bodies) {
         cases.push(Case {
             name,
-            min_ranks: 2,
+            min_ranks: D::MIN_RANKS,
             ends_job: true,
             body,
         });
@@ -131,7 +135,7 @@ disagreement! {
 disagreement! {
     GatherForBroadcast as "allgatherv_for_broadcast";
     usual Broadcast (comm) comm.broadcast(&mut [1_u64; 3], 0);
-    odd Allgatherv (comm) gather::<u64>(comm, 3, 0);
+    odd Allgatherv (comm) gather::<u64>(comm, 3, &[]);
 }
 
 disagreement! {
@@ -166,8 +170,8 @@ disagreement! {
 
 disagreement! {
     ElementOfGather as "element_of_allgatherv";
-    usual Allgatherv (comm) gather::<f64>(comm, 3, 0);
-    odd Allgatherv (comm) gather::<u64>(comm, 3, 0);
+    usual Allgatherv (comm) gather::<f64>(comm, 3, &[]);
+    odd Allgatherv (comm) gather::<u64>(comm, 3, &[]);
 }
 
 disagreement! {
@@ -220,28 +224,51 @@ disagreement! {
 
 disagreement! {
     CountsOfGather as "counts_of_allgatherv";
-    usual Allgatherv (comm) gather::<f64>(comm, 3, 0);
-    odd Allgatherv (comm) gather::<f64>(comm, 3, 1);
+    usual Allgatherv (comm) gather::<f64>(comm, 3, &[]);
+    odd Allgatherv (comm) gather::<f64>(comm, 3, &[1]);
 }
 
 disagreement! {
     CountsOfLargeGather as "counts_of_large_allgatherv";
-    usual Allgatherv (comm) gather::<u8>(comm, 200_000, 0);
-    odd Allgatherv (comm) gather::<u8>(comm, 200_000, 1);
+    usual Allgatherv (comm) gather::<u8>(comm, 200_000, &[]);
+    odd Allgatherv (comm) gather::<u8>(comm, 200_000, &[1]);
 }
 
-/// Gathers `each` elements from every rank, but `more` in addition from the one after this.
+/// Gathers `each` elements from every rank, but `more` in addition from those after this one.
 fn gather<T: crate::CommData>(
     comm: &impl Communicator,
     each: usize,
-    more: usize,
+    more: &[isize],
 ) -> Result<(), CommError> {
     let size = comm.size();
     let mut counts = vec![each; size];
-    counts[(comm.rank() + 1) % size] += more;
+    for (distance, &more) in more.iter().enumerate() {
+        let count = &mut counts[(comm.rank() + 1 + distance) % size];
+        *count = count.saturating_add_signed(more);
+    }
     let (displs, total) = super::values::packed(&counts);
     let mut recv = vec![T::zeroed(); total];
     comm.allgatherv(&vec![T::zeroed(); each], &mut recv, &counts, &displs)
+}
+
+/// Counts that only one rank believes in, although their sum is that of the others.
+struct CountsOfTheSameTotal;
+
+impl Disagreement for CountsOfTheSameTotal {
+    const NAMES: [&'static str; 2] = [
+        "mismatch::counts_of_the_same_total_of_the_first",
+        "mismatch::counts_of_the_same_total_of_the_last",
+    ];
+    const OPERATIONS: [Operation; 2] = [Operation::Allgatherv, Operation::Allgatherv];
+    const MIN_RANKS: usize = 3;
+
+    fn usual(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        gather::<f64>(comm, 3, &[])
+    }
+
+    fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        gather::<f64>(comm, 3, &[1, -1])
+    }
 }
 
 /// A rank that forgets to end the epoch of its region; its drop is no collective.
@@ -262,5 +289,50 @@ impl Disagreement for BarrierForFence {
     fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
         let _region = comm.create_shared_region::<f64>(10)?;
         comm.barrier()
+    }
+}
+
+/// A rank that fences its regions in another order.
+struct FenceOfAnotherRegion;
+
+impl Disagreement for FenceOfAnotherRegion {
+    const NAMES: [&'static str; 2] = [
+        "mismatch::fence_of_another_region_of_the_first",
+        "mismatch::fence_of_another_region_of_the_last",
+    ];
+    const OPERATIONS: [Operation; 2] = [Operation::Fence, Operation::Fence];
+    const NUMBER: u64 = 5;
+
+    fn usual(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        let first = comm.create_shared_region::<f64>(10)?;
+        let _second = comm.create_shared_region::<f64>(10)?;
+        first.fence().map(drop)
+    }
+
+    fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        let _first = comm.create_shared_region::<f64>(10)?;
+        let second = comm.create_shared_region::<f64>(10)?;
+        second.fence().map(drop)
+    }
+}
+
+/// A rank that leaves to the leader what the others have written.
+struct PopulationForFence;
+
+impl Disagreement for PopulationForFence {
+    const NAMES: [&'static str; 2] = [
+        "mismatch::populate_for_fence_of_the_first",
+        "mismatch::populate_for_fence_of_the_last",
+    ];
+    const OPERATIONS: [Operation; 2] = [Operation::Fence, Operation::Fence];
+    const NUMBER: u64 = 4;
+
+    fn usual(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        comm.create_shared_region::<f64>(10)?.fence().map(drop)
+    }
+
+    fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        let region = comm.create_shared_region::<f64>(10)?;
+        region.populate_by_leader(|_| {}).map(drop)
     }
 }

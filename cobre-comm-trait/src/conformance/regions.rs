@@ -1,13 +1,19 @@
 //! Shared regions.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use bytemuck::{Pod, Zeroable};
 
+use super::errors::stays;
 use super::values::{bits, dawdle};
 use super::{Case, Probe, list};
-use crate::{CommError, ReduceOp, RegionReader, SharedMemoryProvider, SharedRegion, block_range};
+use crate::{
+    CommError, FailureCause, ReduceOp, RegionReader, SharedMemoryProvider, SharedRegion,
+    block_range,
+};
 
 pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
-    list!["regions":
+    let mut cases = list!["regions":
         a_life,
         parts_tile_the_region,
         fresh_ones_are_zero,
@@ -25,7 +31,15 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
         writable_from_another_thread,
         an_absurd_size_is_refused_and_harmless,
         megabytes,
-    ]
+    ];
+    let last = list!["regions":
+        a_leader_that_panics_fails_the_others >= 2,
+    ];
+    cases.extend(last.into_iter().map(|case| Case {
+        ends_job: true,
+        ..case
+    }));
+    cases
 }
 
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -348,4 +362,31 @@ fn megabytes<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
     write(&mut region, |i| i as u64 * 3);
     let reader = probe.publish(region);
     probe.same("the region", &reader, &all(LEN, |i| i as u64 * 3));
+}
+
+fn a_leader_that_panics_fails_the_others<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
+    let region = probe.region::<f64>(10);
+    if probe.comm.is_leader() {
+        let populate = AssertUnwindSafe(|| {
+            // Without the hook, so that nobody takes it for a failure of the case.
+            let result = region.populate_by_leader(|_| resume_unwind(Box::new("on purpose")));
+            drop(result);
+        });
+        probe.check(catch_unwind(populate).is_err(), || {
+            "the panic is lost".to_owned()
+        });
+    } else {
+        let result = region.populate_by_leader(|_| {}).map(drop);
+        let error = probe.first_error(result);
+        let panicked = matches!(
+            &error,
+            CommError::RankFailed {
+                cause: FailureCause::Panicked,
+                ..
+            }
+        );
+        probe.check(panicked, || format!("{error:?} instead of a panic"));
+        stays(probe, &error);
+    }
+    probe.is_poisoned();
 }

@@ -1,0 +1,174 @@
+//! A rank that does what its arguments say, one after the other, and prints what came of it.
+//!
+//! | argument | what it does | what it prints |
+//! |---|---|---|
+//! | `join` | `cobre_shm::init` | `joined RANK SIZE PID`, or `refused MESSAGE` and exit 1 |
+//! | `barrier`, `broadcast:ROOT:LEN`, `reduce:LEN`, `gather:LEN` | a collective of f64 | `ok WHAT` or `error DEBUG` |
+//! | `region:LEN`, `publish`, `reopen`, `populate`, `split` | a region, or another communicator | the same |
+//! | `until-error:WHAT` | one of these, until it fails | `error DEBUG` |
+//! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
+//! | `leave` | drops the communicator | `left` |
+//! | `busy` | computes for ever | nothing |
+//! | `stop-on-error`, `abort-on-error:CODE` | from now on an error ends it with 3, or the job | nothing |
+//! | `name` | the job's name | `name NAME` |
+//! | `exit:CODE`, `abort:CODE`, `panic`, `kill:SIGNAL` | ends | nothing |
+//!
+//! It ends by itself with 0 after the last one.
+
+use std::io::{Write, stdin, stdout};
+
+use cobre_comm_trait::{
+    CommError, Communicator, ReduceOp, RegionReader, SharedMemoryProvider, SharedRegion,
+};
+use cobre_shm::{ShmComm, ShmReader, ShmRegion};
+
+type Failure = Box<dyn std::error::Error>;
+
+#[derive(Default)]
+struct Rank {
+    comm: Option<ShmComm>,
+    writing: Option<ShmRegion<f64>>,
+    reading: Option<ShmReader<f64>>,
+    stop_on_error: bool,
+    abort_on_error: Option<i32>,
+}
+
+fn main() -> Result<(), Failure> {
+    let mut rank = Rank::default();
+    for step in std::env::args().skip(1) {
+        rank.step(&step)?;
+    }
+    Ok(())
+}
+
+fn print(line: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}
+
+impl Rank {
+    fn step(&mut self, step: &str) -> Result<(), Failure> {
+        let (what, rest) = step.split_once(':').unwrap_or((step, ""));
+        match what {
+            "join" => return self.join(),
+            "say" => return print(rest),
+            "hear" => {
+                let mut line = String::new();
+                if stdin().read_line(&mut line)? == 0 {
+                    return Err("nobody speaks".into());
+                }
+            }
+            "leave" => {
+                *self = Self::default();
+                return print("left");
+            }
+            "busy" => loop {
+                core::hint::spin_loop();
+            },
+            "stop-on-error" => self.stop_on_error = true,
+            "abort-on-error" => self.abort_on_error = Some(rest.parse()?),
+            "name" => return print(&format!("name {}", std::env::var("COBRE_SHM_NAME")?)),
+            "exit" => std::process::exit(rest.parse()?),
+            "abort" => self.comm()?.abort(rest.parse()?),
+            "panic" => panic!("on purpose"),
+            "kill" => nix::sys::signal::raise(rest.parse()?)?,
+            "until-error" => loop {
+                if let Err(error) = self.collective(rest)? {
+                    return self.tell(rest, Err(error));
+                }
+            },
+            _ => {
+                let outcome = self.collective(step)?;
+                return self.tell(step, outcome);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, step: &str, outcome: Result<(), CommError>) -> Result<(), Failure> {
+        match outcome {
+            Ok(()) => print(&format!("ok {step}")),
+            Err(error) => {
+                print(&format!("error {error:?}"))?;
+                if self.stop_on_error {
+                    std::process::exit(3);
+                }
+                if let Some(code) = self.abort_on_error {
+                    self.comm()?.abort(code);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn comm(&self) -> Result<&ShmComm, Failure> {
+        self.comm.as_ref().ok_or_else(|| "has not joined".into())
+    }
+
+    fn join(&mut self) -> Result<(), Failure> {
+        match cobre_shm::init() {
+            Ok(comm) => {
+                let pid = std::process::id();
+                print(&format!("joined {} {} {pid}", comm.rank(), comm.size()))?;
+                self.comm = Some(comm);
+                Ok(())
+            }
+            Err(error) => {
+                print(&format!("refused {error}"))?;
+                std::process::exit(1)
+            }
+        }
+    }
+
+    /// The outer error is a mistake in the script.
+    fn collective(&mut self, step: &str) -> Result<Result<(), CommError>, Failure> {
+        let mut words = step.split(':');
+        let what = words.next().unwrap_or_default();
+        let mut number = || -> Result<usize, Failure> {
+            Ok(words.next().ok_or("a number is missing")?.parse()?)
+        };
+        let comm = self.comm.as_ref().ok_or("has not joined")?;
+        Ok(match what {
+            "barrier" => comm.barrier(),
+            "broadcast" => {
+                let (root, len) = (number()?, number()?);
+                let mut buf = vec![if comm.rank() == root { 1.5 } else { 0.0 }; len];
+                let outcome = comm.broadcast(&mut buf, root);
+                if outcome.is_ok() {
+                    assert!(buf.iter().all(|&x| x == 1.5), "broadcast of {buf:?}");
+                }
+                outcome
+            }
+            "reduce" => {
+                let len = number()?;
+                comm.allreduce(&vec![1.0; len], &mut vec![0.0; len], ReduceOp::Sum)
+            }
+            "gather" => {
+                let (len, size) = (number()?, comm.size());
+                let displs: Vec<usize> = (0..size).map(|rank| rank * len).collect();
+                let mut recv = vec![0.0; size * len];
+                comm.allgatherv(&vec![1.0; len], &mut recv, &vec![len; size], &displs)
+            }
+            "split" => comm.split_local().map(drop),
+            "region" => comm
+                .create_shared_region(number()?)
+                .map(|region| self.writing = Some(region)),
+            "publish" => {
+                let region = self.writing.take().ok_or("no region to publish")?;
+                region.fence().map(|reader| self.reading = Some(reader))
+            }
+            "populate" => {
+                let region = self.writing.take().ok_or("no region to populate")?;
+                let populated = region.populate_by_leader(|all| all.fill(2.0));
+                populated.map(|reader| self.reading = Some(reader))
+            }
+            "reopen" => {
+                let reader = self.reading.take().ok_or("no region to reopen")?;
+                reader.fence().map(|region| self.writing = Some(region))
+            }
+            _ => return Err(format!("no such step: {step}").into()),
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! Jobs of `cobre-shm` whose names no other test uses.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cobre_shm::{Config, ShmComm};
+
+use crate::{Watchdog, patience, run_ranks};
+
+/// A job name that is used once on this machine.
+#[must_use]
+pub fn job_name() -> String {
+    static USED: AtomicU64 = AtomicU64::new(0);
+    let serial = USED.fetch_add(1, Ordering::Relaxed);
+    format!("/cobre-test-{}-{serial}", std::process::id())
+}
+
+/// Rank `rank` of job `name`, which may take its time to form.
+#[must_use]
+pub fn config(name: &str, rank: usize, size: usize) -> Config {
+    let mut config = Config::new(name, rank, size);
+    config.attach_timeout = patience() - Duration::from_secs(5);
+    config
+}
+
+/// Runs `body` on every rank of a job, each on a thread of this process.
+///
+/// # Panics
+/// If the job cannot be formed, if any rank panics, or if the job leaves something behind.
+pub fn run_threads<R: Send>(ranks: usize, body: impl Fn(ShmComm, &Watchdog) -> R + Sync) -> Vec<R> {
+    run_threads_with(ranks, |_| {}, body)
+}
+
+/// As [`run_threads`], with a configuration that `adjust` has changed.
+///
+/// # Panics
+/// As [`run_threads`].
+pub fn run_threads_with<R: Send>(
+    ranks: usize,
+    adjust: impl Fn(&mut Config) + Sync,
+    body: impl Fn(ShmComm, &Watchdog) -> R + Sync,
+) -> Vec<R> {
+    let name = job_name();
+    let results = run_ranks(ranks, |rank, watchdog| {
+        watchdog.step(rank, "forms the job");
+        let mut config = config(&name, rank, ranks);
+        adjust(&mut config);
+        let comm = ShmComm::form(&config).expect("the job can be formed");
+        watchdog.step(rank, "runs");
+        body(comm, watchdog)
+    });
+    assert_eq!(left_behind(&name), [""; 0]);
+    results
+}
+
+/// The shared-memory objects of this name that still exist.
+#[must_use]
+pub fn left_behind(name: &str) -> Vec<String> {
+    let wanted = name.trim_start_matches('/');
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|entry| entry.contains(wanted))
+        .collect()
+}
+
+/// The shared-memory objects whose names jobs have made up for themselves.
+#[must_use]
+pub fn made_up_names() -> BTreeSet<String> {
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|entry| entry.starts_with("cobre-") && !entry.starts_with("cobre-test-"))
+        .collect()
+}
+
+/// Which of the made-up names that are here now, but were not `before`, stay. Those of tests that
+/// run at the same time go by themselves.
+#[must_use]
+pub fn made_up_and_left(before: &BTreeSet<String>) -> BTreeSet<String> {
+    let begin = Instant::now();
+    let mut new: BTreeSet<String> = made_up_names().difference(before).cloned().collect();
+    while !new.is_empty() && begin.elapsed() < Duration::from_secs(5) {
+        std::thread::yield_now();
+        new = new.intersection(&made_up_names()).cloned().collect();
+    }
+    new
+}

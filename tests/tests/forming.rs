@@ -1,0 +1,351 @@
+//! Forming a job by hand: any order of starting, and every way to get it wrong.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use cobre_tests::{End, Job, Process, job_name, left_behind};
+use nix::sys::signal::Signal;
+
+const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
+
+/// A rank that joins, with exactly these variables of a job.
+fn rank(variables: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(RANK);
+    command.args(["join", "barrier"]);
+    command.envs(variables.iter().copied());
+    Process::start(&format!("{variables:?}"), &mut command)
+}
+
+/// Waits for a rank that cannot join; its message.
+fn refused(process: &mut Process) -> String {
+    let message = process.hear("refused ");
+    assert_eq!(process.end(), End::Code(1));
+    message
+}
+
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in: {message}");
+    }
+}
+
+/// An object in /dev/shm that no job has made; removed when dropped.
+struct Garbage(PathBuf);
+
+impl Garbage {
+    fn new(name: &str, content: &[u8]) -> Self {
+        let path = PathBuf::from(format!("/dev/shm{name}"));
+        std::fs::write(&path, content).expect("/dev/shm can be written");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, private).expect("it is ours");
+        Self(path)
+    }
+}
+
+impl Drop for Garbage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn ranks_may_start_in_any_order() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]] {
+        let job = Job::of(RANK, 3, &["join", "barrier"]);
+        let mut ranks: Vec<(usize, Process)> = Vec::new();
+        for rank in order {
+            if let Some((_, earlier)) = ranks.last_mut() {
+                earlier.until_asleep();
+            }
+            ranks.push((rank, job.start_rank(rank)));
+        }
+        for (rank, process) in &mut ranks {
+            assert!(process.hear("joined ").starts_with(&format!("{rank} 3 ")));
+            // The name goes before anybody is told that the job is ready.
+            assert_eq!(left_behind(job.name()), [""; 0]);
+            process.hear("ok barrier");
+            assert_eq!(process.end(), End::Code(0), "{}", process.heard());
+        }
+    }
+}
+
+#[test]
+fn without_variables_it_is_a_job_of_one() {
+    let mut alone = rank(&[]);
+    assert!(alone.hear("joined ").starts_with("0 1 "));
+    assert_eq!(alone.end(), End::Code(0));
+
+    let mut local = rank(&[
+        ("COBRE_COMM_BACKEND", "local"),
+        ("COBRE_SHM_NAME", "/not-used"),
+        ("COBRE_SHM_RANK", "3"),
+        ("COBRE_SHM_SIZE", "4"),
+    ]);
+    assert!(local.hear("joined ").starts_with("0 1 "));
+    assert_eq!(local.end(), End::Code(0));
+}
+
+#[test]
+fn a_job_of_one_by_name() {
+    let job = Job::of(
+        RANK,
+        1,
+        &["join", "barrier", "reduce:100", "region:10", "publish"],
+    );
+    let mut alone = job.start_rank(0);
+    alone.hear("ok publish");
+    assert_eq!(alone.end(), End::Code(0));
+}
+
+#[test]
+fn what_is_wrong_with_a_variable_is_said() {
+    let long = format!("/{}", "n".repeat(300));
+    let cases: [(&str, Option<&str>, &[&str]); 17] = [
+        ("COBRE_SHM_NAME", None, &["is not set"]),
+        ("COBRE_SHM_RANK", None, &["is not set"]),
+        ("COBRE_SHM_SIZE", None, &["is not set"]),
+        ("COBRE_SHM_NAME", Some(""), &["\"\"", "slash"]),
+        ("COBRE_SHM_NAME", Some("job"), &["\"job\"", "slash"]),
+        ("COBRE_SHM_NAME", Some("/a/b"), &["\"/a/b\"", "slash"]),
+        ("COBRE_SHM_NAME", Some(&long), &["nnn", "301", "255"]),
+        ("COBRE_SHM_RANK", Some("one"), &["\"one\"", "number"]),
+        ("COBRE_SHM_RANK", Some("-1"), &["\"-1\"", "number"]),
+        ("COBRE_SHM_RANK", Some(""), &["\"\"", "number"]),
+        (
+            "COBRE_SHM_RANK",
+            Some("2"),
+            &["\"2\"", "below COBRE_SHM_SIZE=2"],
+        ),
+        ("COBRE_SHM_SIZE", Some("0"), &["\"0\"", "from 1"]),
+        ("COBRE_SHM_SIZE", Some("two"), &["\"two\"", "number"]),
+        (
+            "COBRE_SHM_SIZE",
+            Some("1000000"),
+            &["\"1000000\"", "from 1"],
+        ),
+        (
+            "COBRE_COMM_BACKEND",
+            Some("mpi"),
+            &["\"mpi\"", "auto, shm, local"],
+        ),
+        (
+            "COBRE_SHM_ATTACH_TIMEOUT",
+            Some("soon"),
+            &["\"soon\"", "seconds"],
+        ),
+        ("COBRE_SHM_STAGING", Some("much"), &["\"much\"", "bytes"]),
+    ];
+    for (variable, value, parts) in cases {
+        let name = job_name();
+        let mut variables = vec![
+            ("COBRE_SHM_NAME", name.as_str()),
+            ("COBRE_SHM_RANK", "1"),
+            ("COBRE_SHM_SIZE", "2"),
+        ];
+        variables.retain(|(other, _)| *other != variable);
+        variables.extend(value.map(|value| (variable, value)));
+        let message = refused(&mut rank(&variables));
+        assert_says(&message, &[variable, "expected"]);
+        assert_says(&message, parts);
+        assert_eq!(left_behind(&name), [""; 0]);
+    }
+}
+
+#[test]
+fn the_backend_may_be_demanded() {
+    let message = refused(&mut rank(&[("COBRE_COMM_BACKEND", "shm")]));
+    assert_says(
+        &message,
+        &["COBRE_SHM_NAME is not set", "COBRE_COMM_BACKEND"],
+    );
+}
+
+#[test]
+fn a_rank_that_comes_twice_is_told_to_everybody() {
+    let job = Job::of(RANK, 3, &["join"]);
+    let mut ranks = [job.start_rank(0), job.start_rank(1)];
+    ranks.iter_mut().for_each(Process::until_asleep);
+    let mut second = job.start_rank(1);
+    let taken = format!(
+        "rank 1 of job {} is taken by process {}",
+        job.name(),
+        ranks[1].pid()
+    );
+    assert_says(&refused(&mut second), &[&taken]);
+    for rank in &mut ranks {
+        assert_says(&refused(rank), &[&taken]);
+    }
+}
+
+#[test]
+fn a_second_rank_0_finds_the_name_in_use() {
+    let job = Job::of(RANK, 2, &["join", "barrier"]);
+    let mut first = job.start_rank(0);
+    first.until_asleep();
+    let message = refused(&mut job.start_rank(0));
+    assert_says(&message, &[job.name(), "in use", &first.pid().to_string()]);
+    // The job forms nevertheless.
+    let mut other = job.start_rank(1);
+    other.hear("ok barrier");
+    first.hear("ok barrier");
+    assert_eq!((first.end(), other.end()), (End::Code(0), End::Code(0)));
+}
+
+#[test]
+fn sizes_that_differ_are_told_to_everybody() {
+    let job = Job::of(RANK, 3, &["join"]);
+    let mut ranks = vec![job.start_rank(0), job.start_rank(1)];
+    ranks.iter_mut().for_each(Process::until_asleep);
+    let mut command = job.command(2);
+    command.env("COBRE_SHM_SIZE", "4");
+    ranks.push(Process::start("rank 2 of 4", &mut command));
+    for rank in &mut ranks {
+        let message = refused(rank);
+        assert_says(&message, &["rank 2", "COBRE_SHM_SIZE=4", "has 3 ranks"]);
+    }
+}
+
+#[test]
+fn who_never_came_is_named() {
+    let job = Job::of(RANK, 4, &["join"]).env("COBRE_SHM_ATTACH_TIMEOUT", "0.5");
+    let mut ranks = [job.start_rank(0), job.start_rank(2)];
+    for rank in &mut ranks {
+        assert_says(
+            &refused(rank),
+            &["ranks 1, 3", job.name(), "COBRE_SHM_ATTACH_TIMEOUT"],
+        );
+    }
+}
+
+#[test]
+fn without_rank_0_the_job_is_not_found() {
+    let job = Job::of(RANK, 2, &["join"]).env("COBRE_SHM_ATTACH_TIMEOUT", "0.2");
+    let message = refused(&mut job.start_rank(1));
+    assert_says(
+        &message,
+        &[job.name(), "not found", "rank 0", "this machine"],
+    );
+}
+
+#[test]
+fn a_latecomer_is_told_that_the_job_may_have_formed() {
+    let job = Job::of(RANK, 2, &["join", "hear", "barrier"]);
+    let mut ranks = job.start();
+    ranks.iter_mut().for_each(|rank| drop(rank.hear("joined ")));
+    let mut command = job.command(1);
+    command.env("COBRE_SHM_ATTACH_TIMEOUT", "0.2");
+    let mut late = Process::start("the latecomer", &mut command);
+    assert_says(&refused(&mut late), &[job.name(), "already formed without"]);
+    for rank in &mut ranks {
+        rank.say("go");
+    }
+    for rank in &mut ranks {
+        rank.hear("ok barrier");
+        assert_eq!(rank.end(), End::Code(0));
+    }
+}
+
+#[test]
+fn a_rank_that_dies_while_the_job_forms_is_named() {
+    let job = Job::of(RANK, 3, &["join"]);
+    let mut ranks = [job.start_rank(0), job.start_rank(1)];
+    ranks.iter_mut().for_each(Process::until_asleep);
+    ranks[1].signal(Signal::SIGKILL);
+    let dead = format!("rank 1 (pid {})", ranks[1].pid());
+    assert_says(&refused(&mut ranks[0]), &[job.name(), &dead, "died"]);
+}
+
+#[test]
+fn a_founder_that_dies_is_named() {
+    let job = Job::of(RANK, 3, &["join"]);
+    let mut ranks = [job.start_rank(0), job.start_rank(1)];
+    ranks.iter_mut().for_each(Process::until_asleep);
+    ranks[0].signal(Signal::SIGKILL);
+    // Whoever founds the job removes its name, and this founder cannot any more.
+    let _cleanup = Garbage(PathBuf::from(format!("/dev/shm{}", job.name())));
+    let dead = format!("rank 0 (pid {})", ranks[0].pid());
+    assert_says(&refused(&mut ranks[1]), &[job.name(), &dead, "died"]);
+}
+
+#[test]
+fn garbage_under_the_name_is_left_alone_and_reported() {
+    let header = |magic: &[u8], len: usize| {
+        let mut bytes = magic.to_vec();
+        bytes.resize(len, 0);
+        bytes
+    };
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("empty", Vec::new(), "large enough"),
+        ("too short", b"short".to_vec(), "large enough"),
+        ("zeros", header(b"", 1 << 20), "has not written its header"),
+        ("text", b"garbage!".repeat(1000), "begins with"),
+        (
+            "another version",
+            header(b"CobreShm\xff\0\0\0", 1 << 20),
+            "layout version 255",
+        ),
+    ];
+    for (what, content, found) in cases {
+        let job = Job::of(RANK, 2, &["join"]).env("COBRE_SHM_ATTACH_TIMEOUT", "0.2");
+        let garbage = Garbage::new(job.name(), &content);
+        let remedy = format!("rm /dev/shm{}", job.name());
+        let message = refused(&mut job.start_rank(1));
+        assert_says(&message, &[job.name(), found, &remedy]);
+        let message = refused(&mut job.start_rank(0));
+        assert_says(&message, &[job.name(), "in use", &remedy]);
+        let kept = std::fs::read(&garbage.0).unwrap_or_default();
+        assert!(kept == content, "{what} was changed");
+    }
+}
+
+/// What a founder leaves that was killed at the worst moment: complete, and waited for by nobody.
+#[test]
+fn an_abandoned_segment_is_recognised() {
+    let job = Job::of(RANK, 2, &["join"]).env("COBRE_SHM_ATTACH_TIMEOUT", "20");
+    let mut founder = job.start_rank(0);
+    founder.until_asleep();
+    founder.signal(Signal::SIGKILL);
+    assert_eq!(founder.end(), End::Signal(9));
+    let _cleanup = Garbage(PathBuf::from(format!("/dev/shm{}", job.name())));
+    let pid = founder.pid().to_string();
+    let message = refused(&mut job.start_rank(1));
+    assert_says(&message, &[job.name(), &pid, "gone"]);
+    let message = refused(&mut job.start_rank(0));
+    assert_says(&message, &[job.name(), &pid, "left behind"]);
+}
+
+#[test]
+fn staging_that_cannot_be_had_is_reported() {
+    let job = Job::of(RANK, 2, &["join"])
+        .env("COBRE_SHM_STAGING", "1000000G")
+        .env("COBRE_SHM_ATTACH_TIMEOUT", "1");
+    for rank in &mut job.start() {
+        assert_says(&refused(rank), &[job.name()]);
+    }
+}
+
+#[test]
+fn the_smallest_staging_is_enough() {
+    let job = Job::of(
+        RANK,
+        3,
+        &["join", "broadcast:2:100000", "gather:30001", "reduce:50001"],
+    )
+    .env("COBRE_SHM_STAGING", "1");
+    for rank in &mut job.start() {
+        rank.hear("ok reduce");
+        assert_eq!(rank.end(), End::Code(0));
+    }
+}
+
+#[test]
+fn many_jobs_at_once_do_not_meet() {
+    let jobs: Vec<Job> = (0..6)
+        .map(|_| Job::of(RANK, 2, &["join", "barrier", "reduce:5"]))
+        .collect();
+    let mut ranks: Vec<Process> = jobs.iter().flat_map(Job::start).collect();
+    for rank in &mut ranks {
+        rank.hear("ok reduce");
+        assert_eq!(rank.end(), End::Code(0));
+    }
+}

@@ -1,0 +1,138 @@
+//! Ranks under the launcher: whose exit code counts, and who is ended.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use cobre_tests::{End, Process, left_behind, patience};
+
+const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
+const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
+
+/// Starts a job whose ranks do what the scripts say.
+fn launch(scripts: &[&[&str]]) -> Process {
+    let mut command = Command::new(LAUNCH);
+    for (rank, script) in scripts.iter().enumerate() {
+        if rank > 0 {
+            command.arg(":");
+        }
+        command.args(["-n", "1", RANK]).args(*script);
+    }
+    Process::start("the launcher", &mut command)
+}
+
+/// Runs a job to its end; the exit code and everything that was written.
+fn run(scripts: &[&[&str]]) -> (End, String) {
+    let mut launcher = launch(scripts);
+    let end = launcher.end();
+    (end, launcher.heard().to_owned())
+}
+
+fn until_gone(pid: &str) {
+    let begin = Instant::now();
+    while Path::new(&format!("/proc/{pid}")).exists() {
+        assert!(begin.elapsed() < patience(), "{pid} goes on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn every_rank_has_its_number() {
+    let mut command = Command::new(LAUNCH);
+    command.args(["-n", "8", "sh", "-c", "echo rank $COBRE_SHM_RANK"]);
+    let mut launcher = Process::start("the launcher", &mut command);
+    let ranks: BTreeSet<String> = std::iter::from_fn(|| launcher.line()).collect();
+    let expected = (0..8).map(|rank| format!("rank {rank}")).collect();
+    assert_eq!(ranks, expected);
+    assert_eq!(launcher.end(), End::Code(0));
+}
+
+#[test]
+fn a_job_that_goes_well_ends_with_0_and_leaves_nothing() {
+    let script: &[&str] = &["join", "name", "reduce:1000", "region:100", "publish"];
+    let (end, heard) = run(&[script; 4]);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(heard.matches("ok publish").count(), 4, "{heard}");
+    let name = heard.lines().find_map(|line| line.split("name ").nth(1));
+    let name = name.expect("each rank prints the name");
+    assert_eq!(left_behind(name), [""; 0]);
+}
+
+#[test]
+fn a_rank_that_leaves_with_a_code_does_not_end_the_others() {
+    let mut launcher = launch(&[
+        &["join", "barrier", "hear", "say:done"],
+        &["join", "barrier", "exit:5"],
+    ]);
+    let pid = loop {
+        let joined = launcher.hear("joined ");
+        if let Some(pid) = joined.strip_prefix("1 2 ") {
+            break pid.to_owned();
+        }
+    };
+    until_gone(&pid);
+    launcher.say("go on");
+    launcher.hear("done");
+    assert_eq!(launcher.end(), End::Code(5), "{}", launcher.heard());
+}
+
+#[test]
+fn the_code_that_all_ranks_end_with_is_the_jobs() {
+    let script: &[&str] = &["join", "barrier", "exit:5"];
+    let (end, heard) = run(&[script; 3]);
+    assert_eq!(end, End::Code(5), "{heard}");
+}
+
+#[test]
+fn a_rank_that_exits_while_others_wait_is_the_cause() {
+    let waits: &[&str] = &["join", "until-error:barrier"];
+    let (end, heard) = run(&[waits, waits, &["join", "barrier", "exit:7"]]);
+    assert_eq!(end, End::Code(7), "{heard}");
+    let told = heard.matches("cause: Exited(").count();
+    assert_eq!(told, 2, "{heard}");
+    assert!(heard.contains("rank 2"), "{heard}");
+}
+
+#[test]
+fn a_signal_is_known_by_number() {
+    let waits: &[&str] = &["join", "until-error:reduce:10"];
+    let (end, heard) = run(&[waits, &["join", "kill:SIGKILL"], waits]);
+    assert_eq!(end, End::Code(128 + 9), "{heard}");
+    let told = heard.matches("rank: 1,").count();
+    assert_eq!(told, 2, "{heard}");
+}
+
+#[test]
+fn the_first_cause_wins_over_those_who_abort_because_of_it() {
+    let aborts: &[&str] = &["join", "abort-on-error:4", "until-error:barrier"];
+    for (cause, code) in [
+        ("kill:SIGKILL", 137),
+        ("exit:9", 9),
+        ("abort:42", 42),
+        ("panic", 101),
+    ] {
+        let (end, heard) = run(&[aborts, &["join", "barrier", cause], aborts]);
+        assert_eq!(end, End::Code(code), "{cause}: {heard}");
+    }
+}
+
+#[test]
+fn abort_ends_who_computes_and_does_not_listen() {
+    let busy: &[&str] = &["join", "barrier", "busy"];
+    let (end, heard) = run(&[busy, busy, &["join", "barrier", "abort:42"]]);
+    assert_eq!(end, End::Code(42), "{heard}");
+}
+
+#[test]
+fn a_rank_that_fails_before_it_has_joined_ends_the_job() {
+    let (end, heard) = run(&[&["join"], &["exit:3"], &["join"]]);
+    assert_eq!(end, End::Code(3), "{heard}");
+}
+
+#[test]
+fn a_rank_that_never_joins_and_ends_well_is_reported_by_the_others() {
+    let (end, heard) = run(&[&["join"], &["say:bye"], &["join"]]);
+    assert_ne!(end, End::Code(0), "{heard}");
+    assert!(heard.contains("rank 1"), "{heard}");
+}
