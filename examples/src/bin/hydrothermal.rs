@@ -1,0 +1,233 @@
+//! Solves the dispatch of a hydrothermal system by SDDP, on any number of ranks.
+//!
+//! `cobre-launch -n 4 target/release/hydrothermal --verify`
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program whose rank 0 talks to a person"
+)]
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use cobre_comm_trait::{CommError, Communicator, ReduceOp, SharedMemoryProvider};
+use cobre_examples::hydrothermal::{
+    Case, Outcome, Policy, SddpError, Settings, case, gather, misordered::Misordered, report,
+    solve, verify,
+};
+
+/// Every rank ends with this: the ranks' result is not that of a single rank, or a rank failed.
+const FAILED: u8 = 1;
+/// Every rank ends with this: the input cannot be used.
+const USAGE: u8 = 2;
+
+/// Solve the monthly dispatch of reservoirs and thermal plants by stochastic dual dynamic
+/// programming. Runs as a job of one, or as ranks under `cobre-launch`.
+#[derive(Debug, Parser)]
+#[command(name = "hydrothermal", version)]
+struct Arguments {
+    /// The system as TOML [default: Two Rivers, built in]
+    #[arg(long, value_name = "FILE")]
+    case: Option<PathBuf>,
+    /// Forward and backward passes [default: the case's]
+    #[arg(long, value_name = "N")]
+    iterations: Option<NonZero<usize>>,
+    /// Scenarios in a forward pass [default: the case's]
+    #[arg(long, value_name = "N")]
+    forward_passes: Option<NonZero<usize>>,
+    /// Scenarios played at the end [default: the case's]
+    #[arg(long, value_name = "N")]
+    simulations: Option<usize>,
+    /// Seed of all random numbers [default: the case's]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Solve again on a single rank and compare every cut and bound, bit for bit
+    #[arg(long)]
+    verify: bool,
+    /// Print no table
+    #[arg(long)]
+    quiet: bool,
+    /// Write the cuts as CSV
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Gather in the wrong order, so that --verify has something to find
+    #[arg(long, hide = true)]
+    misorder: bool,
+}
+
+impl Arguments {
+    fn settings(&self, case: &Case) -> Settings {
+        let training = &case.training;
+        Settings {
+            iterations: self.iterations.map_or(training.iterations, NonZero::get),
+            forward_passes: self
+                .forward_passes
+                .map_or(training.forward_passes, NonZero::get),
+            simulations: self.simulations.unwrap_or(training.simulations),
+            seed: self.seed.unwrap_or(training.seed),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let comm = match cobre_shm::init() {
+        Ok(comm) => comm,
+        Err(error) => {
+            eprintln!("hydrothermal: {error}");
+            return FAILED.into();
+        }
+    };
+    let code = match Arguments::try_parse() {
+        Ok(arguments) if arguments.misorder => run(&Misordered(comm), &arguments),
+        Ok(arguments) => run(&comm, &arguments),
+        Err(help) => {
+            // Every rank has the same arguments; one says what it thinks of them.
+            if comm.rank() == 0 {
+                let _ = help.print();
+            }
+            u8::try_from(help.exit_code()).unwrap_or(USAGE)
+        }
+    };
+    code.into()
+}
+
+fn run<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> u8 {
+    let leads = comm.rank() == 0;
+    match job(comm, arguments) {
+        Ok(()) => 0,
+        // All ranks are here with the same finding.
+        Err(Failure::Case(error)) => {
+            if leads {
+                eprintln!("hydrothermal: {error}");
+            }
+            USAGE
+        }
+        Err(Failure::Differs) => FAILED,
+        // Whoever aborted has said why.
+        Err(Failure::Comm(CommError::Aborted { code, .. })) => u8::try_from(code).unwrap_or(FAILED),
+        // The others learn it from the communicator.
+        Err(Failure::Comm(error)) => {
+            eprintln!("hydrothermal: rank {}: {error}", comm.rank());
+            FAILED
+        }
+        // The others do not know, and wait for this rank.
+        Err(Failure::Mine(message, code)) => {
+            eprintln!("hydrothermal: rank {}: {message}", comm.rank());
+            comm.abort(code.into())
+        }
+    }
+}
+
+/// Why a rank ends without a result, by who knows about it.
+enum Failure {
+    Case(case::CaseError),
+    Differs,
+    Comm(CommError),
+    Mine(String, u8),
+}
+
+impl From<case::CaseError> for Failure {
+    fn from(error: case::CaseError) -> Self {
+        Self::Case(error)
+    }
+}
+
+impl From<CommError> for Failure {
+    fn from(error: CommError) -> Self {
+        Self::Comm(error)
+    }
+}
+
+impl From<SddpError> for Failure {
+    fn from(error: SddpError) -> Self {
+        match error {
+            SddpError::Comm(error) => Self::Comm(error),
+            SddpError::Lp(error) => Self::Mine(error.to_string(), FAILED),
+        }
+    }
+}
+
+fn job<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> Result<(), Failure> {
+    let leads = comm.rank() == 0;
+    let text = match &arguments.case {
+        Some(path) if leads => std::fs::read_to_string(path)
+            .map_err(|error| Failure::Mine(format!("{}: {error}", path.display()), USAGE))?,
+        _ => case::TWO_RIVERS.to_owned(),
+    };
+    let case = Case::parse(&gather::share_text(comm, &text)?)?;
+    let settings = arguments.settings(&case);
+    let shows = leads && !arguments.quiet;
+    if shows {
+        println!("{}", report::heading(&case, settings, comm.size()));
+    }
+    let outcome = solve(comm, &case, settings, |iteration| {
+        if shows {
+            println!("{}", report::line(iteration));
+        }
+    })?;
+    if shows {
+        println!("{}", report::summary(&outcome));
+    }
+    if let (Some(path), true) = (&arguments.policy, leads) {
+        write_policy(path, &case, &outcome.policy)
+            .map_err(|error| Failure::Mine(format!("{}: {error}", path.display()), FAILED))?;
+    }
+    if arguments.verify {
+        verify_bits(comm, &case, settings, &outcome)?;
+    }
+    Ok(())
+}
+
+fn write_policy(path: &Path, case: &Case, policy: &Policy) -> std::io::Result<()> {
+    let names: Vec<&str> = case
+        .hydros
+        .iter()
+        .map(|hydro| hydro.name.as_str())
+        .collect();
+    policy.write_csv(&mut BufWriter::new(File::create(path)?), &names)
+}
+
+/// All ranks must hold the same; rank 0 solves alone and compares; all get its verdict.
+fn verify_bits<C: SharedMemoryProvider>(
+    comm: &C,
+    case: &Case,
+    settings: Settings,
+    outcome: &Outcome,
+) -> Result<(), Failure> {
+    let mine = verify::fingerprint(outcome);
+    let (mut least, mut most) = ([0], [0]);
+    comm.allreduce(&[mine], &mut least, ReduceOp::Min)?;
+    comm.allreduce(&[mine], &mut most, ReduceOp::Max)?;
+    let mut same = [u8::from(least == most)];
+    if comm.rank() == 0 && same == [0] {
+        eprintln!("hydrothermal: not verified: the ranks hold different results");
+    } else if comm.rank() == 0 {
+        let alone = verify::solve_alone(case, settings)?;
+        match verify::compare(outcome, &alone) {
+            Ok(verified) => println!(
+                "verified: {} cuts and {} bounds are bit for bit those of a single rank\n\
+                 {} took {:.2} s, a single rank {:.2} s",
+                verified.cuts,
+                verified.bounds,
+                report::count(comm.size(), "rank"),
+                outcome.elapsed.as_secs_f64(),
+                alone.elapsed.as_secs_f64()
+            ),
+            Err(difference) => {
+                same = [0];
+                eprintln!("hydrothermal: not verified: {difference}");
+            }
+        }
+    }
+    comm.broadcast(&mut same, 0)?;
+    if same == [1] {
+        Ok(())
+    } else {
+        Err(Failure::Differs)
+    }
+}

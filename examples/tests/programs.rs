@@ -1,0 +1,31 @@
+//! Each program runs without a launcher, as a job of one.
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+use std::process::Command;
+
+fn printed_by(program: &str) -> String {
+    let output = Command::new(program).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn hello_is_the_only_rank() {
+    assert_eq!(
+        printed_by(env!("CARGO_BIN_EXE_hello")),
+        "hello from rank 0 of 1: our numbers add up to 0\n"
+    );
+}
+
+#[test]
+fn window_reads_what_was_written() {
+    let printed = printed_by(env!("CARGO_BIN_EXE_window"));
+    let right = printed.matches("1 of 1 ranks read all 1000000 elements right");
+    assert_eq!(right.count(), 3, "{printed}");
+}
+
+#[test]
+fn collectives_prints_a_line_per_collective_and_size() {
+    let printed = printed_by(env!("CARGO_BIN_EXE_collectives"));
+    assert_eq!(printed.lines().count(), 3 + 1 + 3 * 7, "{printed}");
+}
