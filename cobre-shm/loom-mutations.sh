@@ -40,7 +40,7 @@ run() {
   rm -rf "$copy"/* && cp -r "$root"/{Cargo.toml,Cargo.lock,clippy.toml} "$copy"/
   mkdir -p "$copy/cobre-shm" && cp -r "$root"/cobre-shm/{Cargo.toml,README.md,src,tests} "$copy/cobre-shm/"
   cp -r "$root/cobre-comm-trait" "$copy/"
-  perl -pi -e 's/^members = \[/members = ["cobre-comm-trait", "cobre-shm"]\nunused = [/' "$copy/Cargo.toml"
+  perl -pi -e 's/^members = \[/members = ["cobre-comm-trait", "cobre-shm"]\nunused = [/; s/^default-members.*//' "$copy/Cargo.toml"
   local changed
   changed=$(perl -0pi -e "\$n = $substitution; print STDERR \$n || 0" "$copy/cobre-shm/src/$file" 2>&1)
   if [ "$changed" != 1 ]; then
