@@ -182,7 +182,9 @@ fn a_waiter_that_falls_asleep_as_its_peer_leaves_is_woken() {
 
 #[test]
 fn who_publishes_and_leaves_has_published() {
-    loom::model(|| {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
         let heap = Heap::new(2);
         let waiter = {
             let heap = Arc::clone(&heap);
