@@ -43,6 +43,11 @@ impl Job {
         self.observer.report_failure(rank, pid, cause);
     }
 
+    /// Tells who waits for `rank` that its process has exited.
+    pub(crate) fn report_exit(&self, rank: usize, pid: u32, code: i32) {
+        self.observer.report_exit(rank, pid, code);
+    }
+
     /// The failure that the ranks are told of, if there is one.
     pub(crate) fn first_failure(&self) -> Option<CommError> {
         self.observer.first_failure()

@@ -307,6 +307,10 @@ impl<'a> Supervisor<'a> {
             by_launcher: state.signalled,
         };
         state.end = Some(end);
+        if let End::Code(code) = end.end {
+            self.job
+                .report_exit(rank, state.pid.as_raw().unsigned_abs(), code);
+        }
         self.say_verbose(|_| report::ended(&end));
     }
 

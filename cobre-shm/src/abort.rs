@@ -1,15 +1,16 @@
 //! Ending the whole job.
 
-use core::time::Duration;
-use std::{process::exit, thread, time::Instant};
+use core::{ptr, time::Duration};
+use std::{process, thread, time::Instant};
 
 use crate::{
     cell::{ABORTED, JOINED, Members, RankCell},
     control::Control,
     core::Core,
+    exit,
     failure::{self, Failure, Kind},
     primitive::Ordering,
-    sys::process::{self, Pidfd},
+    sys::process::{Pidfd, pid_namespace},
     wait,
 };
 
@@ -21,21 +22,25 @@ const POLL: Duration = Duration::from_millis(2);
 pub(crate) fn abort(core: &Core, code: i32) -> ! {
     if core.is_forked() {
         // Not a member: it ends itself alone.
-        exit(code);
+        process::exit(code);
     }
     // The whole job, not only the communicator split from it.
     let aborted = Failure::new(core.rank(), None, Kind::Aborted(code));
     let root = core.control().root();
     failure::raise(root, aborted);
-    failure::raise(&**core.control(), aborted);
     // Nobody needs to end this rank any more, in case another aborts too.
-    core.leave(ABORTED);
     wait::mark_gone(root.cell(core.rank()), ABORTED);
+    exit::for_each_live(|other| {
+        if ptr::eq(other.control().root(), root) {
+            failure::raise(&**other.control(), aborted);
+            other.leave(ABORTED);
+        }
+    });
     // A launcher gives the grace and kills; it knows the processes better.
     if !root.is_watched() {
         end_peers(core, root);
     }
-    exit(code)
+    process::exit(code)
 }
 
 fn end_peers(core: &Core, control: &Control) {
@@ -53,7 +58,7 @@ fn end_peers(core: &Core, control: &Control) {
         }
         thread::sleep(POLL);
     }
-    let namespace = process::pid_namespace();
+    let namespace = pid_namespace();
     for rank in left {
         let presence = &control.cell(rank).presence;
         let theirs = presence.pid_namespace.load(Ordering::Relaxed);

@@ -46,13 +46,15 @@ pub(crate) struct Sleepers {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Presence {
-    /// One of [`ABSENT`], [`JOINED`], [`LEFT`], [`PANICKED`], [`ABORTED`]; changes from joined to
-    /// one of the last three once.
+    /// One of [`ABSENT`], [`JOINED`], [`LEFT`], [`PANICKED`], [`ABORTED`], [`EXITED`]; changes once
+    /// after joined. The owner writes it, or the launcher when there is no owner any more.
     pub(crate) state: AtomicU32,
     /// The rank's process, valid from [`JOINED`] on.
     pub(crate) pid: AtomicU32,
     /// The namespace in which `pid` means the process; 0 if unknown.
     pub(crate) pid_namespace: AtomicU64,
+    /// The code of a rank that is [`EXITED`].
+    pub(crate) exit_code: AtomicU32,
     /// 1 once the rank has been told of a failure: it cannot be the first cause of one.
     pub(crate) saw_failure: AtomicU32,
 }
@@ -67,6 +69,8 @@ pub(crate) const LEFT: u32 = 2;
 pub(crate) const PANICKED: u32 = 3;
 /// The rank called `abort`.
 pub(crate) const ABORTED: u32 = 4;
+/// The rank's process exited without running its exit hook (`_exit`); the launcher says so.
+pub(crate) const EXITED: u32 = 5;
 
 /// Everything through which one rank meets the others.
 #[derive(Debug)]
@@ -127,6 +131,7 @@ impl RankCell {
                 state: AtomicU32::new(JOINED),
                 pid: AtomicU32::new(0),
                 pid_namespace: AtomicU64::new(0),
+                exit_code: AtomicU32::new(0),
                 saw_failure: AtomicU32::new(0),
             },
         }

@@ -59,9 +59,11 @@ impl Control {
         self.parent.as_deref().map_or(self, Self::root)
     }
 
-    /// The failure of the parent that concerns this job as well: somebody is gone.
+    /// The failure of a job from which this one was split that concerns this one as well: somebody
+    /// is gone.
     pub(crate) fn inherited_failure(&self) -> Option<Failure> {
-        let failure = failure::first(self.parent.as_deref()?)?;
+        let parent = self.parent.as_deref()?;
+        let failure = failure::first(parent).or_else(|| parent.inherited_failure())?;
         matches!(failure.kind, Kind::RankFailed(_) | Kind::Aborted(_)).then_some(failure)
     }
 

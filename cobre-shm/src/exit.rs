@@ -29,14 +29,19 @@ pub(crate) fn watch(core: &Arc<Core>) {
     live.push(Arc::downgrade(core));
 }
 
+/// Calls `f` on every live communicator of this process, which is about to end.
+pub(crate) fn for_each_live(mut f: impl FnMut(&Core)) {
+    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    for core in live.iter().filter_map(Weak::upgrade) {
+        f(&core);
+        // Not dropped: this may be the last reference by now, and the process is about to end.
+        core::mem::forget(core);
+    }
+}
+
 extern "C" fn leave_all() {
     if JOINED_IN.load(Ordering::Relaxed) != process::generation() {
         return;
     }
-    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-    for core in live.iter().filter_map(Weak::upgrade) {
-        core.leave(LEFT);
-        // Not dropped: this may be the last reference by now, and destructors do not belong here.
-        core::mem::forget(core);
-    }
+    for_each_live(|core| core.leave(LEFT));
 }

@@ -3,7 +3,7 @@
 use cobre_comm_trait::{CommError, FailureCause};
 
 use crate::{
-    cell::{ABORTED, JOINED, LEFT, Members, PANICKED},
+    cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED},
     config::{self, NAME_VAR, SIZE_VAR},
     control::Control,
     error::InitError,
@@ -12,6 +12,7 @@ use crate::{
     forming::{self, Named},
     layout::MAX_RANKS,
     primitive::Ordering,
+    wait,
 };
 
 /// Whether a rank's process is a member of the job.
@@ -25,7 +26,7 @@ pub enum Membership {
         /// Its number.
         pid: u32,
     },
-    /// The rank has left cleanly.
+    /// The rank has left, or its process has exited.
     Left,
     /// The rank left while a panic unwound its stack.
     Panicked,
@@ -80,7 +81,7 @@ impl Observer {
             JOINED => Membership::Joined {
                 pid: presence.pid.load(Ordering::Relaxed),
             },
-            LEFT => Membership::Left,
+            LEFT | EXITED => Membership::Left,
             PANICKED => Membership::Panicked,
             ABORTED => Membership::Aborted,
             _ => Membership::Absent,
@@ -111,6 +112,21 @@ impl Observer {
         // Whether the job is forming or has formed: it may become the one while we try the other.
         if !failure::raise_while_forming(&self.control, failure) {
             failure::raise(&self.control, failure);
+        }
+    }
+
+    /// Says that the process `pid`, if it is the rank, has exited with `code`; needed if it did not
+    /// leave (it called `_exit`). Whoever waits for it is told of the code.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    pub fn report_exit(&self, rank: usize, pid: u32, code: i32) {
+        if self.membership(rank) == (Membership::Joined { pid }) {
+            let cell = self.control.cell(rank);
+            cell.presence
+                .exit_code
+                .store(code as u32, Ordering::Relaxed);
+            wait::mark_gone(cell, EXITED);
         }
     }
 

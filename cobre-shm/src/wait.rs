@@ -33,7 +33,7 @@ use std::time::Instant;
 use cobre_comm_trait::{FailureCause, Operation};
 
 use crate::{
-    cell::{ABORTED, JOINED, LEFT, Members, PANICKED, RankCell},
+    cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell},
     failure::{self, FORMING, Failure, Kind},
     primitive::{Ordering, fence, spin_hint, yield_now},
     sys::park,
@@ -183,6 +183,10 @@ fn look(
     }
     let cause = match state {
         LEFT | ABORTED => FailureCause::Exited(None),
+        EXITED => {
+            let code = cell.presence.exit_code.load(Ordering::Relaxed);
+            FailureCause::Exited(Some(code as i32))
+        }
         PANICKED => FailureCause::Panicked,
         _ if has_failed(members) => return Some(Err(Stopped)),
         _ => return None,
@@ -194,8 +198,9 @@ fn look(
     Some(Err(Stopped))
 }
 
-/// Tells everybody that the owner of `cell`, which calls this, will publish no more; `state` is
-/// [`LEFT`], [`PANICKED`] or [`ABORTED`]. The first word counts.
+/// Tells everybody that the owner of `cell` will publish no more; `state` is [`LEFT`], [`PANICKED`],
+/// [`ABORTED`] or [`EXITED`]. The owner calls this, or the launcher when the owner is gone: the first
+/// word counts.
 pub(crate) fn mark_gone(cell: &RankCell, state: u32) {
     if cell.presence.state.load(Ordering::Relaxed) != JOINED {
         return;

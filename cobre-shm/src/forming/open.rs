@@ -139,6 +139,9 @@ fn look(name: &str) -> Result<Found, InitError> {
         Ok(again) if is_same(&file, &again).map_err(io)? => {
             Ok(Found::Complete(file, LockFile::new(again), geometry))
         }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(system(name, "open the shared memory object", error))
+        }
         _ => Ok(Found::Nothing),
     }
 }
