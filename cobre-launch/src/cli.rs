@@ -25,7 +25,7 @@ programs. Ctrl-C reaches every rank once; a second one kills the job at once.";
 /// Start the ranks of a job on this machine, and end with the truth about it.
 ///
 /// The ranks find each other through shared memory (COBRE_SHM_*), share the terminal's
-/// process group, and are all gone when the launcher is.
+/// process group, and are gone, with all they started, when the launcher ends.
 #[derive(Debug, Parser)]
 #[command(
     name = "cobre-launch",

@@ -75,7 +75,7 @@ pub enum InitError {
     },
     /// The job's segment did not appear.
     #[error(
-        "job {name} was not found within {waited:?}: either rank 0 has not been started (or not on this machine, or with another /dev/shm), or the job has already formed without this rank"
+        "job {name} was not found (after {waited:?}): either the job has already formed, without this process (each rank joins once), or rank 0 has not been started (or not on this machine, or with another /dev/shm)"
     )]
     NotFound {
         /// The job.

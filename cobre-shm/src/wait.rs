@@ -65,12 +65,13 @@ const SPINS_PER_LOOK: u32 = 64;
 const YIELDS_PER_LOOK: u32 = 8;
 
 impl Patience {
-    /// With a core for every rank, spin for about as long as a wake-up takes; with fewer cores a
-    /// spinner keeps the one it waits for from running.
+    /// With a core for every rank, spin for about as long as a wake-up takes (a pause is 30 to 60 ns
+    /// on current processors); with fewer cores a spinner keeps the one it waits for from running.
+    /// Not longer, because another job may have the peer's core: then spinning only delays it.
     #[cfg(not(loom))]
     pub(crate) fn for_job(ranks: usize, usable_cores: usize) -> Self {
         Self {
-            spins: if ranks <= usable_cores { 4_000 } else { 0 },
+            spins: if ranks <= usable_cores { 500 } else { 0 },
             yielding: Duration::from_micros(500),
         }
     }

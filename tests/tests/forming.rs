@@ -235,7 +235,10 @@ fn a_latecomer_is_told_that_the_job_may_have_formed() {
     let mut command = job.command(1);
     command.env("COBRE_SHM_ATTACH_TIMEOUT", "0.2");
     let mut late = Process::start("the latecomer", &mut command);
-    assert_says(&refused(&mut late), &[job.name(), "already formed without"]);
+    assert_says(
+        &refused(&mut late),
+        &[job.name(), "already formed, without"],
+    );
     for rank in &mut ranks {
         rank.say("go");
     }

@@ -45,7 +45,9 @@ pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError
             Found::Nothing => None,
         };
         let waited = start.elapsed();
-        if waited >= config.attach_timeout {
+        // A launcher founds the job before it starts anybody: what is not there has been.
+        let gone = config.launcher.is_some() && incomplete.is_none();
+        if gone || waited >= config.attach_timeout {
             return Err(match incomplete {
                 Some(what) => not_ours(&config.name, what.to_owned()),
                 None => InitError::NotFound {
