@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{getpid, getsid};
 
 use crate::error::LaunchError;
 use crate::sys;
@@ -41,7 +42,7 @@ pub(crate) enum Event {
     /// A signal for the job.
     Job {
         signal: Signal,
-        /// Whether the kernel has sent it to the whole foreground group (a key, a hang-up), so
+        /// Whether the kernel has sent it to the whole foreground group (a key, a shell's end), so
         /// that the ranks have it already.
         everybody_has_it: bool,
     },
@@ -100,7 +101,7 @@ impl Signals {
             }
             return Some(Event::Job {
                 signal,
-                everybody_has_it: info.ssi_code == libc::SI_KERNEL,
+                everybody_has_it: info.ssi_code == libc::SI_KERNEL && !only_for_the_leader(signal),
             });
         }
     }
@@ -110,6 +111,12 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Whether the kernel sends `signal` to the leader of the session alone, and that is this process: a
+/// terminal that hangs up under a launcher without a shell (`ssh -t host cobre-launch ..`).
+fn only_for_the_leader(signal: Signal) -> bool {
+    signal == Signal::SIGHUP && getsid(None) == Ok(getpid())
 }
 
 /// The set of ignored signals in the text of /proc/self/status, bit 0 for signal 1.

@@ -86,6 +86,37 @@ fn ctrl_c_on_a_terminal_reaches_each_rank_once() {
 }
 
 #[test]
+fn a_terminal_that_hangs_up_ends_a_launcher_that_leads_its_session() {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no `script` to make a terminal with");
+        return;
+    }
+    // No shell between the terminal and the launcher.
+    let launch = format!(
+        "exec {} -n 2 sh -c 'echo ready $$; exec sleep 1000'",
+        env!("CARGO_BIN_EXE_cobre-launch"),
+    );
+    let mut command = Command::new("env");
+    command.args([
+        "--default-signal=HUP",
+        "script",
+        "-qefc",
+        &launch,
+        "/dev/null",
+    ]);
+    let mut running = start(command);
+    let text = running.read_until("\n", 2);
+    // `script` holds the terminal; with it the terminal is gone.
+    running.signal(Signal::SIGKILL);
+    for line in 0..2 {
+        wait_until_gone(&word(&text, line, 1));
+    }
+    while running.runs() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_second_sigint_kills_at_once() {
     let script = "trap '' INT TERM; echo ready; while :; do sleep 1000; done";
     let mut running = start(signal_launcher(&["-n", "2", "sh", "-c", script]));
