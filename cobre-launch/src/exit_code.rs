@@ -7,7 +7,7 @@
 /// | 0 | every rank ended with 0 |
 /// | N | every rank ended with N; or the first cause of a failure did, or aborted with it; or no rank failed and N is the lowest rank's that is not 0 |
 /// | 128+S | the first cause was ended by signal S (137 is SIGKILL); 130 also after a second SIGINT |
-/// | 1 | the launcher could not do its work; or a rank ended with 0 while others waited for it |
+/// | 1 | the launcher could not do its work (write the ranks' output, for example); or a rank ended with 0 while others waited for it |
 /// | 2 | usage: the command line makes no job |
 /// | 124 | `--timeout` passed |
 /// | 126 | a program was found but cannot be executed |

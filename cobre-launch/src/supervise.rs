@@ -53,6 +53,8 @@ pub(crate) struct Supervisor<'a> {
     over: bool,
     /// What the launcher ends with, once that is decided.
     exit: Option<JobExit>,
+    /// What ranks wrote could not be written: the job does not end with 0.
+    output_lost: bool,
     /// The user does not want to wait for the rest of the output.
     impatient: bool,
 }
@@ -99,6 +101,7 @@ impl<'a> Supervisor<'a> {
             ending: None,
             over: false,
             exit: None,
+            output_lost: false,
             impatient: false,
         })
     }
@@ -123,7 +126,10 @@ impl<'a> Supervisor<'a> {
             if let Some(exit) = self.exit
                 && (self.output.is_idle() || self.impatient)
             {
-                return Ok(exit);
+                return Ok(match exit {
+                    JobExit::Success if self.output_lost => JobExit::Launcher,
+                    exit => exit,
+                });
             }
             for ready in self.wait(next)? {
                 self.handle(ready);
@@ -212,9 +218,12 @@ impl<'a> Supervisor<'a> {
                     self.exit = Some(JobExit::BrokenPipe);
                 }
             }
-            _ => self.output.say(&format!(
-                "cobre-launch: standard output is cut short: {error}\n"
-            )),
+            _ => {
+                self.output_lost = true;
+                self.output.say(&format!(
+                    "cobre-launch: standard output is cut short: {error}\n"
+                ));
+            }
         }
     }
 

@@ -201,3 +201,13 @@ fn verbose_tells_of_the_job_and_of_each_end() {
         2
     );
 }
+
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut command = common::launcher(&["-n", "2", "echo", "lost"]);
+    let output = command.stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("standard output is cut short"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
