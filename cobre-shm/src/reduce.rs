@@ -47,20 +47,37 @@ unsafe fn fold_with<T: Reducible>(
     combine: impl Fn(T, T) -> T + Copy,
 ) {
     for (index, block) in out.chunks_mut(BLOCK).enumerate() {
-        let start = index * BLOCK;
-        let first = source(0).wrapping_add(start);
-        // SAFETY: `start` and the block lie within the elements that the caller vouches for.
-        unsafe { core::ptr::copy_nonoverlapping(first, block.as_mut_ptr(), block.len()) };
-        for rank in 1..size {
-            let operand = source(rank).wrapping_add(start);
-            // SAFETY: as above.
-            let operand = unsafe { core::slice::from_raw_parts(operand, block.len()) };
-            for (result, &value) in block.iter_mut().zip(operand) {
+        let len = block.len();
+        let operand = |rank| {
+            let start = source(rank).wrapping_add(index * BLOCK);
+            // SAFETY: the block lies within the elements that the caller vouches for.
+            unsafe { core::slice::from_raw_parts(start, len) }
+        };
+        let first = operand(0);
+        if size == 1 {
+            for (result, value) in block.iter_mut().zip(first) {
+                *result = value.canonical();
+            }
+            continue;
+        }
+        // The first pass takes two operands and the last one tidies up: of two ranks it is one.
+        let last = size - 1;
+        if last == 1 {
+            for ((result, &one), &other) in block.iter_mut().zip(first).zip(operand(1)) {
+                *result = combine(one, other).canonical();
+            }
+            continue;
+        }
+        for ((result, &one), &other) in block.iter_mut().zip(first).zip(operand(1)) {
+            *result = combine(one, other);
+        }
+        for rank in 2..last {
+            for (result, &value) in block.iter_mut().zip(operand(rank)) {
                 *result = combine(*result, value);
             }
         }
-        for result in block {
-            *result = result.canonical();
+        for (result, &value) in block.iter_mut().zip(operand(last)) {
+            *result = combine(*result, value).canonical();
         }
     }
 }

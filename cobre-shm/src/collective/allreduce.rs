@@ -15,6 +15,10 @@ use crate::{cell::INLINE_BYTES, reduce, round::Audience, staging, wait::Stopped}
 /// second exchange.
 const REDUNDANT_BYTES: usize = 32 << 10;
 
+/// The longest piece. Both of its buffers, and those of a peer, stay in a core's second-level cache,
+/// and ranks that are not in step copy and fold at the same time.
+const PIECE_BYTES: usize = 32 << 10;
+
 /// Combines everybody's `send` into `recv`; the arguments have been checked.
 pub(crate) fn allreduce<T: Reducible>(
     rounds: &mut JobRounds<'_>,
@@ -26,7 +30,8 @@ pub(crate) fn allreduce<T: Reducible>(
     if bytes <= INLINE_BYTES {
         return inline(rounds, send, recv, op);
     }
-    let piece = rounds.members().geometry().slot_bytes() / size_of::<T>();
+    let slot = rounds.members().geometry().slot_bytes();
+    let piece = slot.min(PIECE_BYTES) / size_of::<T>();
     let pieces = send.chunks(piece).zip(recv.chunks_mut(piece));
     if rounds.size() <= 2 || bytes.saturating_mul(rounds.size()) <= REDUNDANT_BYTES {
         for (send, recv) in pieces {
