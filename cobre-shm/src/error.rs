@@ -1,6 +1,6 @@
 //! Why a job could not be formed: each cause says what to do about it.
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
 use std::io;
 
 use cobre_comm_trait::CommError;
@@ -8,7 +8,9 @@ use cobre_comm_trait::CommError;
 use crate::{layout::Geometry, sys::shm};
 
 /// A job could not be formed, or joined.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` prints the same sentence as `Display`: that is what a `main` that returns this error shows.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
     /// A variable that is needed is not set.
@@ -150,6 +152,12 @@ impl InitError {
             staging: geometry.total_bytes() - geometry.staging_offset(),
             source,
         }
+    }
+}
+
+impl fmt::Debug for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
