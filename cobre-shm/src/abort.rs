@@ -79,6 +79,7 @@ fn end_peers(core: &Core, control: &Control) {
 
 /// A rank that has left, or is aborting too, is ending by itself.
 fn is_member(cell: &RankCell) -> bool {
+    // Acquire matches the Release of `mark_gone`.
     cell.presence.state.load(Ordering::Acquire) == JOINED
 }
 

@@ -135,7 +135,7 @@ impl Core {
     /// The job's first failure, which this rank has now been told of.
     #[cold]
     fn learn(&self) -> CommError {
-        // Where the launcher looks.
+        // Where the launcher looks; Release matches the Acquire in `Observer::saw_failure`.
         let presence = &self.control.root().cell(self.rank).presence;
         presence.saw_failure.store(1, Ordering::Release);
         failure::first(&*self.control).map_or_else(

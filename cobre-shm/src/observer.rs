@@ -95,6 +95,7 @@ impl Observer {
     #[must_use]
     pub fn saw_failure(&self, rank: usize) -> bool {
         let presence = &self.control.cell(rank).presence;
+        // Acquire matches the Release of the rank that learns, or fails to join.
         presence.saw_failure.load(Ordering::Acquire) == 1
     }
 

@@ -117,6 +117,18 @@ fn the_first_cause_wins_over_those_who_abort_because_of_it() {
     }
 }
 
+/// Whoever waits in a communicator split from the job, however deep, is told of the abort itself.
+#[test]
+fn an_abort_reaches_every_communicator_split_from_the_job() {
+    for depth in ["inner:1", "inner:2"] {
+        let waits: &[&str] = &["join", depth, "inner-barrier"];
+        let (end, heard) = run(&[waits, waits, &["join", depth, "abort:9"]]);
+        assert_eq!(end, End::Code(9), "{heard}");
+        let told = heard.matches("error Aborted { rank: 2, code: 9 }").count();
+        assert_eq!(told, 2, "{depth}: {heard}");
+    }
+}
+
 #[test]
 fn abort_ends_who_computes_and_does_not_listen() {
     let busy: &[&str] = &["join", "barrier", "busy"];

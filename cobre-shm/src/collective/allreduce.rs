@@ -9,7 +9,9 @@
 use cobre_comm_trait::{ReduceOp, Reducible, block_range};
 
 use super::JobRounds;
-use crate::{cell::INLINE_BYTES, reduce, round::Audience, staging, wait::Stopped};
+use crate::{
+    cell::INLINE_BYTES, control::Control, reduce, round::Audience, staging, wait::Stopped,
+};
 
 /// Up to this many bytes of all ranks together, folding everything everywhere costs less than the
 /// second exchange.
@@ -75,12 +77,7 @@ fn redundant<T: Reducible>(
     #![allow(unsafe_code)]
     let round = exchange(rounds, send)?;
     let (control, rank) = (rounds.members(), rounds.rank());
-    let source = |peer| {
-        if peer == rank {
-            return send.as_ptr();
-        }
-        control.staging(peer, round).cast_const().cast()
-    };
+    let source = |peer| contribution(control, rank, send, peer, round);
     // SAFETY: every peer's buffer holds `send.len()` elements (the signatures agree), aligned to the
     // page, and is not rewritten before this rank publishes a later round.
     unsafe { reduce::fold(op, recv, rounds.size(), source) };
@@ -98,14 +95,7 @@ fn shared_out<T: Reducible>(
     let round = exchange(rounds, send)?;
     let (control, rank, size) = (rounds.members(), rounds.rank(), rounds.size());
     let mine = block_range(send.len(), size, rank);
-    let source = |peer| {
-        let whole = if peer == rank {
-            send.as_ptr()
-        } else {
-            control.staging(peer, round).cast_const().cast()
-        };
-        whole.wrapping_add(mine.start)
-    };
+    let source = |peer| contribution(control, rank, send, peer, round).wrapping_add(mine.start);
     // SAFETY: as in `redundant`; the share lies inside the piece.
     unsafe { reduce::fold(op, &mut recv[mine.clone()], size, source) };
     let results = rounds.open()?;
@@ -115,6 +105,21 @@ fn shared_out<T: Reducible>(
         let share = &mut recv[block_range(send.len(), size, peer)];
         staging::copy_out(control, peer, results, bytemuck::cast_slice_mut(share));
     })
+}
+
+/// Where the piece of `peer` lies: this rank's own in `send`, a peer's in its staging buffer.
+fn contribution<T>(
+    control: &Control,
+    rank: usize,
+    send: &[T],
+    peer: usize,
+    round: u64,
+) -> *const T {
+    if peer == rank {
+        send.as_ptr()
+    } else {
+        control.staging(peer, round).cast_const().cast()
+    }
 }
 
 /// Shows `send` to everybody through staging, and waits until everybody has shown theirs.

@@ -75,7 +75,8 @@ impl Enrolment<'_> {
         }
         self.control.occupy(rank);
         let joined = &self.control.header().joined.count;
-        joined.fetch_add(1, Ordering::AcqRel);
+        // Release matches the Acquire in `wait_for_everyone`.
+        joined.fetch_add(1, Ordering::Release);
         park::wake_all(joined);
         Ok(())
     }
@@ -84,7 +85,7 @@ impl Enrolment<'_> {
     fn wait_for_everyone(&self) -> Result<(), InitError> {
         let joined = &self.control.header().joined.count;
         loop {
-            // Acquire matches the AcqRel of those who joined.
+            // Acquire matches the Release of those who joined.
             let count = joined.load(Ordering::Acquire);
             if count as usize == self.config.size {
                 return Ok(());
@@ -151,6 +152,7 @@ impl Enrolment<'_> {
             return Ok(());
         };
         let presence = &self.control.cell(self.config.rank).presence;
+        // Release matches the Acquire in `Observer::saw_failure`.
         presence.saw_failure.store(1, Ordering::Release);
         let name = self.config.name.clone();
         Err(match failure.kind {

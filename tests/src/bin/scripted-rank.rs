@@ -5,6 +5,7 @@
 //! | `join` | `cobre_shm::init` | `joined RANK SIZE PID`, or `refused MESSAGE` and exit 1 |
 //! | `barrier`, `broadcast:ROOT:LEN`, `reduce:LEN`, `gather:LEN` | a collective of f64 | `ok WHAT` or `error DEBUG` |
 //! | `region:LEN`, `publish`, `reopen`, `populate`, `split` | a region, or another communicator | the same |
+//! | `inner:DEPTH`, `inner-barrier` | splits so often, each from the one before; a barrier of the last | the same |
 //! | `until-error:WHAT` | one of these, until it fails | `error DEBUG` |
 //! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
 //! | `leave` | drops the communicator | `left` |
@@ -29,6 +30,8 @@ struct Rank {
     comm: Option<ShmComm>,
     writing: Option<ShmRegion<f64>>,
     reading: Option<ShmReader<f64>>,
+    /// Communicators split from `comm`, each from the one before.
+    inner: Vec<ShmComm>,
     stop_on_error: bool,
     abort_on_error: Option<i32>,
 }
@@ -152,6 +155,16 @@ impl Rank {
                 comm.allgatherv(&vec![1.0; len], &mut recv, &vec![len; size], &displs)
             }
             "split" => comm.split_local().map(drop),
+            "inner" => {
+                let depth = number()?;
+                let split = |_| {
+                    let split = self.inner.last().unwrap_or(comm).split_local()?;
+                    self.inner.push(split);
+                    Ok(())
+                };
+                (0..depth).try_for_each(split)
+            }
+            "inner-barrier" => self.inner.last().ok_or("has not split")?.barrier(),
             "region" => comm
                 .create_shared_region(number()?)
                 .map(|region| self.writing = Some(region)),
