@@ -49,9 +49,10 @@ fn what_is_sent_to_the_launcher_alone_reaches_each_rank_once() {
 
 #[test]
 fn ctrl_c_on_a_terminal_reaches_each_rank_once() {
-    // `script` gives the launcher a terminal, and types what it reads.
+    // `script` gives the launcher a terminal, and types what it reads. No shell between the two: one
+    // that waits for the launcher is interrupted as well, and ends with 130.
     let launch = format!(
-        "{} -n 2 sh -c '{}'",
+        "exec {} -n 2 sh -c '{}'",
         env!("CARGO_BIN_EXE_cobre-launch"),
         LISTENER.replace('\'', r"'\''")
     );

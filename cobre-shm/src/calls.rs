@@ -3,7 +3,8 @@
 //! The owner writes an entry at the start of every collective: a few stores to lines that nobody
 //! reads while all is well. A rank runs a bounded number of rounds ahead of any other
 //! ([`MAX_LEAD`], less than the entries here) and records nothing once the job has failed, so the
-//! calls that two ranks disagree about are still there.
+//! calls that two ranks disagree about are still there. Whoever looks at a running job may meet an entry
+//! that is just being written: its number tells.
 
 use core::{any::TypeId, mem::size_of};
 
@@ -11,7 +12,7 @@ use cobre_comm_trait::{Call, Operation, ReduceOp};
 
 use crate::{
     failure::{operation_code, operation_from_code},
-    primitive::{AtomicU64, Ordering},
+    primitive::{AtomicU64, Ordering, fence},
     round::{MAX_LEAD, mix},
     sites::SiteTable,
 };
@@ -24,6 +25,8 @@ const _: () = assert!((MAX_LEAD as usize) < ENTRIES);
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct CallLog {
+    /// The number of the last call that has ended.
+    ended: AtomicU64,
     entries: [Entry; ENTRIES],
 }
 
@@ -169,7 +172,10 @@ impl CallLog {
             | signature.reduce_code() << 8
             | u64::from(signature.rejected) << 16
             | u64::from(site) << 32;
-        // Relaxed: readers come after a failure, when nothing is recorded any more.
+        // Relaxed with the fence matches the fence in `describe`: who read a field of this call
+        // sees the number changed.
+        entry.number.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
         entry.what.store(what, Ordering::Relaxed);
         entry.element.store(signature.element.0, Ordering::Relaxed);
         entry.count.store(signature.count, Ordering::Relaxed);
@@ -178,6 +184,21 @@ impl CallLog {
         entry.signature.store(hash, Ordering::Relaxed);
         // Release matches the Acquire in `get`.
         entry.number.store(number, Ordering::Release);
+    }
+
+    /// Notes that the owner's call `number` has ended.
+    #[inline]
+    pub(crate) fn end(&self, number: u64) {
+        // Relaxed: for those who look at a running job only.
+        self.ended.store(number, Ordering::Relaxed);
+    }
+
+    /// The number of the owner's last call, 0 before the first, and whether it has ended.
+    pub(crate) fn last(&self) -> (u64, bool) {
+        // Before the numbers: a call that begins meanwhile has not ended.
+        let ended = self.ended.load(Ordering::Acquire);
+        let last = self.numbers().max().unwrap_or(0);
+        (last, last <= ended)
     }
 
     fn get(&self, number: u64) -> Option<&Entry> {
@@ -212,7 +233,7 @@ impl CallLog {
             .max()
     }
 
-    /// The record of call `number`, for people.
+    /// The record of call `number`, for people; `None` if the owner has overwritten it.
     pub(crate) fn describe(&self, rank: usize, number: u64, sites: &SiteTable) -> Option<Call> {
         let entry = self.get(number)?;
         let what = entry.what.load(Ordering::Relaxed);
@@ -235,6 +256,10 @@ impl CallLog {
             _ => String::new(),
         };
         let location = sites.get((what >> 32) as u32);
+        // The fence matches the one in `record`: had a field been of a later call, the number would
+        // be seen changed.
+        fence(Ordering::Acquire);
+        (entry.number.load(Ordering::Relaxed) == number).then_some(())?;
         Some(Call::new(rank, number, operation, arguments, location))
     }
 }

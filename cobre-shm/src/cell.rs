@@ -4,9 +4,10 @@
 //! of sleepers, which others touch only when somebody sleeps or something has failed. Lines come in
 //! pairs of 128 bytes because processors fetch the neighbour of the line they miss.
 
-use cobre_comm_trait::Operation;
-
-use crate::primitive::{AtomicU32, AtomicU64, SharedBytes};
+use crate::{
+    primitive::{AtomicU32, AtomicU64, SharedBytes},
+    wait::Wait,
+};
 
 /// Bytes of payload that travel in the same cell as the flag.
 pub(crate) const INLINE_BYTES: usize = 112;
@@ -40,6 +41,17 @@ pub(crate) struct Doorbell {
 #[repr(C, align(128))]
 pub(crate) struct Sleepers {
     pub(crate) count: AtomicU32,
+}
+
+/// Whom the owner sleeps for; written when a wait has lasted longer than its patience, so that those
+/// who look know who keeps whom, and quick waits cost nothing.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Waiting {
+    /// The rank slept for plus one; 0 while the owner does not sleep. Written after `since`.
+    pub(crate) peer: AtomicU32,
+    /// When it went to sleep, in nanoseconds of [`crate::sys::clock`].
+    pub(crate) since: AtomicU64,
 }
 
 /// Whether a rank is there.
@@ -80,6 +92,7 @@ pub(crate) struct RankCell {
     pub(crate) bell: Doorbell,
     pub(crate) sleepers: Sleepers,
     pub(crate) presence: Presence,
+    pub(crate) waiting: Waiting,
 }
 
 impl RankCell {
@@ -106,9 +119,9 @@ pub(crate) trait Members {
     fn cell(&self, rank: usize) -> &RankCell;
     /// The job's failure word.
     fn failure(&self) -> &FailureWord;
-    /// Called by a rank that has slept in vain, `naps` times by now, for `peer` to publish `round`:
-    /// finds out from the kernel whether the peer is alive, and fails the job if not.
-    fn examine(&self, operation: Operation, peer: usize, round: u64, naps: u32);
+    /// Called by a rank that has slept in vain, `naps` times by now: finds out from the kernel
+    /// whether the peer is alive, and fails the job if not.
+    fn examine(&self, wait: Wait, naps: u32);
 }
 
 #[cfg(loom)]
@@ -133,6 +146,10 @@ impl RankCell {
                 pid_namespace: AtomicU64::new(0),
                 exit_code: AtomicU32::new(0),
                 saw_failure: AtomicU32::new(0),
+            },
+            waiting: Waiting {
+                peer: AtomicU32::new(0),
+                since: AtomicU64::new(0),
             },
         }
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use cobre_comm_trait::{FailureCause, Operation};
+use cobre_comm_trait::FailureCause;
 
 use crate::{
     cell::{FailureWord, JOINED, Members, RankCell},
@@ -16,6 +16,7 @@ use crate::{
         lock::{self, LockFile},
         process,
     },
+    wait::Wait,
 };
 
 /// Naps for which a launcher may tell of a death first: it knows how the rank died. It cannot tell
@@ -146,8 +147,8 @@ impl Members for Control {
         &self.header().failure
     }
 
-    fn examine(&self, operation: Operation, peer: usize, round: u64, naps: u32) {
-        let cell = self.cell(peer);
+    fn examine(&self, wait: Wait, naps: u32) {
+        let (peer, cell) = (wait.peer, self.cell(wait.peer));
         if let Some(failure) = self.inherited_failure() {
             failure::raise(self, failure);
             return;
@@ -157,10 +158,10 @@ impl Members for Control {
         }
         // The peer may have published, or left cleanly, before its lock went: its state counts.
         // Acquire matches the Release of `Rounds::publish` and `wait::mark_gone`.
-        let published = cell.slot(round).round.load(Ordering::Acquire) >= round;
+        let published = cell.slot(wait.round).round.load(Ordering::Acquire) >= wait.round;
         if !published && cell.presence.state.load(Ordering::Acquire) == JOINED {
             let died = Kind::RankFailed(FailureCause::Died);
-            failure::raise(self, Failure::new(peer, Some(operation), died));
+            failure::raise(self, Failure::new(peer, Some(wait.operation), died));
         }
     }
 }

@@ -124,7 +124,11 @@ impl Core {
             hash,
             rounds,
         );
-        body(&mut rounds).map_err(|Stopped| self.learn())
+        let outcome = body(&mut rounds);
+        if outcome.is_ok() {
+            block.calls.end(*calls);
+        }
+        outcome.map_err(|Stopped| self.learn())
     }
 
     /// Fails the job with this rank as the cause.

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CobreShm");
 
 /// Changes with every change of this module or of a protocol that its memory carries.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 
 /// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
 /// is more than anybody has cores.
@@ -113,6 +113,7 @@ pub(crate) const FINGERPRINT: u64 = {
         offset_of!(RankCell, bell),
         offset_of!(RankCell, sleepers),
         offset_of!(RankCell, presence),
+        offset_of!(RankCell, waiting),
         size_of::<usize>(),
         cfg!(target_endian = "little") as usize,
     ];

@@ -42,6 +42,8 @@ mod wait;
 #[cfg(not(loom))]
 mod abort;
 #[cfg(not(loom))]
+mod activity;
+#[cfg(not(loom))]
 mod calls;
 #[cfg(all(not(loom), feature = "cobre-comm"))]
 mod cobre_comm;
@@ -86,6 +88,7 @@ mod window;
 
 #[cfg(not(loom))]
 pub use self::{
+    activity::Activity,
     communicator::ShmComm,
     config::{
         ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, LAUNCHER_VAR, NAME_VAR, RANK_VAR, SIZE_VAR,

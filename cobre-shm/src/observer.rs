@@ -3,6 +3,7 @@
 use cobre_comm_trait::{CommError, FailureCause};
 
 use crate::{
+    activity::{self, Activity},
     cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED},
     config::{self, NAME_VAR, SIZE_VAR},
     control::Control,
@@ -97,6 +98,15 @@ impl Observer {
         let presence = &self.control.cell(rank).presence;
         // Acquire matches the Release of the rank that learns, or fails to join.
         presence.saw_failure.load(Ordering::Acquire) == 1
+    }
+
+    /// What `rank` is doing just now; after a failure, what it was doing when it learned of it.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn activity(&self, rank: usize) -> Activity {
+        activity::of(&self.control, rank)
     }
 
     /// Fails the job, unless it has failed already, and wakes every rank that waits.

@@ -34,7 +34,7 @@ use crate::{
     failure::{self, Failure, Kind},
     primitive::{Ordering, fence},
     sys::park,
-    wait::{self, Patience, Stopped},
+    wait::{self, Patience, Stopped, Wait},
 };
 
 /// How many rounds a rank may be ahead of what it knows everybody to have finished.
@@ -223,7 +223,13 @@ impl<'a, M: Members> Rounds<'a, M> {
     }
 
     fn await_arrival(&self, peer: usize, round: u64) -> Result<(), Stopped> {
-        wait::for_round(self.members, self.patience, self.operation, peer, round)
+        let wait = Wait {
+            rank: self.rank,
+            operation: self.operation,
+            peer,
+            round,
+        };
+        wait::for_round(self.members, self.patience, wait)
     }
 
     /// Fails the job because `peer`'s publication is not what this rank's would be. Which calls

@@ -36,7 +36,7 @@ use crate::{
     cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell},
     failure::{self, FORMING, Failure, Kind},
     primitive::{Ordering, fence, spin_hint, yield_now},
-    sys::park,
+    sys::{clock, park},
 };
 
 /// The job has failed; [`failure::first`] says how.
@@ -77,19 +77,30 @@ impl Patience {
     }
 }
 
-/// Returns when `peer` has published `round` (or a later one of the same parity).
+/// A wait of one rank for the round of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// Who waits.
+    pub(crate) rank: usize,
+    /// Within which operation.
+    pub(crate) operation: Operation,
+    /// For whom.
+    pub(crate) peer: usize,
+    /// For which of its rounds, or a later one of the same parity.
+    pub(crate) round: u64,
+}
+
+/// Returns when what is waited for has been published.
 #[inline]
 pub(crate) fn for_round(
     members: &impl Members,
     patience: Patience,
-    operation: Operation,
-    peer: usize,
-    round: u64,
+    wait: Wait,
 ) -> Result<(), Stopped> {
-    if has_arrived(members.cell(peer), round) {
+    if has_arrived(members.cell(wait.peer), wait.round) {
         return Ok(());
     }
-    for_round_slowly(members, patience, operation, peer, round)
+    for_round_slowly(members, patience, wait)
 }
 
 #[inline]
@@ -99,14 +110,8 @@ fn has_arrived(cell: &RankCell, round: u64) -> bool {
 }
 
 #[cold]
-fn for_round_slowly(
-    members: &impl Members,
-    patience: Patience,
-    operation: Operation,
-    peer: usize,
-    round: u64,
-) -> Result<(), Stopped> {
-    let cell = members.cell(peer);
+fn for_round_slowly(members: &impl Members, patience: Patience, wait: Wait) -> Result<(), Stopped> {
+    let (cell, round) = (members.cell(wait.peer), wait.round);
     for spin in 0..patience.spins {
         spin_hint();
         if has_arrived(cell, round) {
@@ -130,7 +135,16 @@ fn for_round_slowly(
             }
         }
     }
-    sleep_until(members, operation, peer, round)
+    let waiting = &members.cell(wait.rank).waiting;
+    // Relaxed, and Release to match the Acquire of `activity`: who sees the peer sees since when.
+    waiting.since.store(clock::now(), Ordering::Relaxed);
+    waiting.peer.store(wait.peer as u32 + 1, Ordering::Release);
+    let end = sleep_until(members, wait);
+    if end.is_ok() {
+        // After a failure it stays, for the last words.
+        waiting.peer.store(0, Ordering::Relaxed);
+    }
+    end
 }
 
 fn has_failed(members: &impl Members) -> bool {
@@ -138,13 +152,8 @@ fn has_failed(members: &impl Members) -> bool {
     !matches!(members.failure().code.load(Ordering::Relaxed), 0 | FORMING)
 }
 
-fn sleep_until(
-    members: &impl Members,
-    operation: Operation,
-    peer: usize,
-    round: u64,
-) -> Result<(), Stopped> {
-    let cell = members.cell(peer);
+fn sleep_until(members: &impl Members, wait: Wait) -> Result<(), Stopped> {
+    let cell = members.cell(wait.peer);
     let mut naps = 0;
     loop {
         cell.sleepers.count.fetch_add(1, Ordering::Relaxed);
@@ -152,7 +161,7 @@ fn sleep_until(
         fence(Ordering::SeqCst);
         // Acquire matches the Release stores of the word by publishers and ringers.
         let word = cell.bell.word.load(Ordering::Acquire);
-        let end = look(members, operation, peer, round);
+        let end = look(members, wait);
         if end.is_none() {
             park::wait(&cell.bell.word, word, NAP);
         }
@@ -163,23 +172,18 @@ fn sleep_until(
         if cell.bell.word.load(Ordering::Relaxed) == word {
             // Nobody rang: the nap is over.
             naps += 1;
-            members.examine(operation, peer, round, naps);
+            members.examine(wait, naps);
         }
     }
 }
 
 /// Whether the wait is over, and how.
-fn look(
-    members: &impl Members,
-    operation: Operation,
-    peer: usize,
-    round: u64,
-) -> Option<Result<(), Stopped>> {
-    let cell = members.cell(peer);
+fn look(members: &impl Members, wait: Wait) -> Option<Result<(), Stopped>> {
+    let cell = members.cell(wait.peer);
     // Before the round: who publishes and then leaves has published. Acquire matches the Release of
     // `mark_gone`, so that the last round is visible.
     let state = cell.presence.state.load(Ordering::Acquire);
-    if has_arrived(cell, round) {
+    if has_arrived(cell, wait.round) {
         return Some(Ok(()));
     }
     let cause = match state {
@@ -194,7 +198,7 @@ fn look(
     };
     failure::raise(
         members,
-        Failure::new(peer, Some(operation), Kind::RankFailed(cause)),
+        Failure::new(wait.peer, Some(wait.operation), Kind::RankFailed(cause)),
     );
     Some(Err(Stopped))
 }

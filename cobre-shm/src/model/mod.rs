@@ -9,13 +9,12 @@
 pub(crate) mod park;
 mod tests;
 
-use cobre_comm_trait::Operation;
 use loom::sync::Arc;
 
 use crate::{
     cell::{FailureWord, Members, RankCell},
     primitive::AtomicU64,
-    wait::Patience,
+    wait::{Patience, Wait},
 };
 
 /// No spinning and no yielding: every wait that does not end at once sleeps.
@@ -66,5 +65,5 @@ impl Members for Heap {
         &self.failure
     }
 
-    fn examine(&self, _operation: Operation, _peer: usize, _round: u64, _naps: u32) {}
+    fn examine(&self, _wait: Wait, _naps: u32) {}
 }

@@ -1,5 +1,6 @@
 //! The edge to the operating system: one thin module per kernel facility.
 
+pub(crate) mod clock;
 #[cfg(not(loom))]
 pub(crate) mod lock;
 pub(crate) mod park;
