@@ -1,0 +1,36 @@
+//! A window in its read epoch.
+
+#![allow(unsafe_code)]
+
+use core::{ops::Deref, panic::Location, slice};
+
+use cobre_comm_trait::{CommData, CommError, RegionReader};
+
+use super::{
+    memory::{Memory, Towards},
+    region::ShmRegion,
+};
+
+/// A window in its read epoch.
+#[derive(Debug)]
+pub struct ShmReader<T>(pub(super) Memory<T>);
+
+impl<T: CommData> Deref for ShmReader<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: in the read epoch every rank has `&` access to the whole window and none has
+        // `&mut`; the epoch ends with a fence that takes `self`. Every bit pattern is a `T`.
+        unsafe { slice::from_raw_parts(self.0.address(), self.0.len) }
+    }
+}
+
+impl<T: CommData> RegionReader<T> for ShmReader<T> {
+    type Writer = ShmRegion<T>;
+
+    #[track_caller]
+    fn fence(self) -> Result<ShmRegion<T>, CommError> {
+        self.0.fence(Towards::Write, Location::caller())?;
+        Ok(ShmRegion(self.0))
+    }
+}
