@@ -84,6 +84,8 @@ mod split;
 #[cfg(not(loom))]
 mod staging;
 #[cfg(not(loom))]
+pub mod topology;
+#[cfg(not(loom))]
 mod window;
 
 #[cfg(not(loom))]

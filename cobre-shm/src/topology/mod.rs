@@ -1,0 +1,141 @@
+//! The machine: which processors share a core, a last-level cache, a NUMA node, a package.
+
+mod cpu_list;
+mod sysfs;
+
+use std::{collections::BTreeMap, io, path::Path};
+
+pub use cpu_list::CpuList;
+
+/// One processor: a hardware thread, as the kernel numbers them. What it belongs to is numbered
+/// from 0 over the whole machine, in the order of the lowest processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processor {
+    /// The kernel's number.
+    pub number: usize,
+    /// Its core.
+    pub core: usize,
+    /// Its last-level cache.
+    pub cache: usize,
+    /// The kernel's number of its NUMA node.
+    pub node: usize,
+    /// Its package.
+    pub package: usize,
+    /// Whether its core is built for efficiency, on machines that have two kinds.
+    pub efficient: bool,
+}
+
+/// A NUMA node. It may have memory and no processors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The kernel's number.
+    pub number: usize,
+    /// Its memory in bytes; 0 if unknown.
+    pub memory: u64,
+}
+
+/// What processors can have in common, from the closest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// A core.
+    Core,
+    /// A last-level cache.
+    Cache,
+    /// A NUMA node.
+    Node,
+    /// A package (socket).
+    Package,
+}
+
+impl Level {
+    /// The number of what `processor` belongs to.
+    #[must_use]
+    pub fn of(self, processor: &Processor) -> usize {
+        match self {
+            Self::Core => processor.core,
+            Self::Cache => processor.cache,
+            Self::Node => processor.node,
+            Self::Package => processor.package,
+        }
+    }
+}
+
+/// The processors and the memory of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    processors: Vec<Processor>,
+    nodes: Vec<Node>,
+}
+
+impl Machine {
+    /// A machine of these parts.
+    #[must_use]
+    pub fn new(mut processors: Vec<Processor>, mut nodes: Vec<Node>) -> Self {
+        processors.sort_by_key(|processor| processor.number);
+        nodes.sort_by_key(|node| node.number);
+        Self { processors, nodes }
+    }
+
+    /// The machine we run on, from the kernel's description under `/sys/devices/system`.
+    ///
+    /// What the kernel does not say is taken as one: a machine without caches in its description
+    /// has one last-level cache per package, one without NUMA one node.
+    ///
+    /// # Errors
+    /// If there is no such description.
+    pub fn read() -> io::Result<Self> {
+        Self::read_from(Path::new("/sys/devices"))
+    }
+
+    /// As [`read`](Self::read), from a copy of `/sys/devices` at `devices`.
+    ///
+    /// # Errors
+    /// If there is no such description.
+    pub fn read_from(devices: &Path) -> io::Result<Self> {
+        sysfs::read(devices)
+    }
+
+    /// The same machine with no other processors than `usable`.
+    #[must_use]
+    pub fn restricted_to(&self, usable: &CpuList) -> Self {
+        let kept = self.processors.iter().copied();
+        Self {
+            processors: kept.filter(|one| usable.contains(one.number)).collect(),
+            nodes: self.nodes.clone(),
+        }
+    }
+
+    /// The processors, by number.
+    #[must_use]
+    pub fn processors(&self) -> &[Processor] {
+        &self.processors
+    }
+
+    /// The NUMA nodes, by number.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The processors that share a part of this `level`, part by part in order of their numbers.
+    #[must_use]
+    pub fn parts(&self, level: Level) -> Vec<(usize, Vec<Processor>)> {
+        let mut parts: BTreeMap<usize, Vec<Processor>> = BTreeMap::new();
+        for processor in &self.processors {
+            parts
+                .entry(level.of(processor))
+                .or_default()
+                .push(*processor);
+        }
+        parts.into_iter().collect()
+    }
+
+    /// The node of `processor`, by the kernel's numbers.
+    #[must_use]
+    pub fn node_of(&self, processor: usize) -> Option<usize> {
+        let at = self
+            .processors
+            .binary_search_by_key(&processor, |one| one.number);
+        at.ok().map(|at| self.processors[at].node)
+    }
+}
