@@ -12,6 +12,7 @@ use crate::{
     control::Control,
     explain,
     failure::{self, Failure, Kind},
+    point,
     primitive::Ordering,
     round::{RoundState, Rounds},
     sites::SiteIndex,
@@ -110,6 +111,7 @@ impl Core {
         let hash = signature.hash();
         let site = sites.number(site, &block.sites);
         block.calls.record(*calls, &signature, hash, site);
+        point::reached("enter");
         if let Err(error) = checked {
             if self.size() > 1 {
                 self.fail(Some(operation), Kind::Rejected);
@@ -127,6 +129,7 @@ impl Core {
         let outcome = body(&mut rounds);
         if outcome.is_ok() {
             block.calls.end(*calls);
+            point::reached("done");
         }
         outcome.map_err(|Stopped| self.learn())
     }

@@ -16,6 +16,7 @@ use cobre_comm_trait::{FailureCause, Operation};
 
 use crate::{
     cell::{Members, RankCell},
+    point,
     primitive::{Ordering, fence},
     sys::park,
 };
@@ -159,9 +160,11 @@ pub(crate) fn raise_while_forming(members: &impl Members, failure: Failure) -> b
 fn raise_from(state: u64, members: &impl Members, failure: Failure) -> bool {
     let word = &members.failure().code;
     let code = failure.encode() | if state == FORMING { UNFORMED } else { 0 };
+    point::reached("raise");
     // Release matches the Acquire in `first`. If it fails, somebody else's cause stands.
     let set = word.compare_exchange(state, code, Ordering::Release, Ordering::Relaxed);
     if set.is_ok() {
+        point::reached("raised");
         for rank in 0..members.size() {
             ring(members.cell(rank));
         }

@@ -34,6 +34,7 @@ mod cell;
 mod failure;
 #[cfg(loom)]
 mod model;
+mod point;
 mod primitive;
 mod round;
 mod sys;
@@ -88,6 +89,8 @@ pub mod topology;
 #[cfg(not(loom))]
 mod window;
 
+#[cfg(all(not(loom), feature = "fault-points"))]
+pub use self::point::{block_of, on_fault_point};
 #[cfg(not(loom))]
 pub use self::{
     activity::Activity,

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     collective::{self, JobRounds},
     names::Announced,
+    point,
     sys::shm,
     wait::Stopped,
 };
@@ -61,6 +62,7 @@ fn by_descriptor(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<File> {
     let mut file = Err(io::Error::from_raw_os_error(libc::ENOENT));
     if rounds.rank() == 0 {
         file = shm::unnamed().and_then(|file| sized(file, bytes));
+        point::reached("made");
         if let Ok(file) = &file {
             announced = identify(file).unwrap_or_default();
         }

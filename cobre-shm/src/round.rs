@@ -32,6 +32,7 @@ use cobre_comm_trait::Operation;
 use crate::{
     cell::{INLINE_BYTES, Members},
     failure::{self, Failure, Kind},
+    point,
     primitive::{Ordering, fence},
     sys::park,
     wait::{self, Patience, Stopped, Wait},
@@ -152,6 +153,7 @@ impl<'a, M: Members> Rounds<'a, M> {
     ) {
         let cell = self.members.cell(self.rank);
         let slot = cell.slot(round);
+        point::reached("publish");
         slot.signature
             .store(self.state.signature, Ordering::Relaxed);
         slot.payload
@@ -160,6 +162,7 @@ impl<'a, M: Members> Rounds<'a, M> {
         // staging) are visible to who sees the round; so is that this rank has finished reading
         // all earlier rounds.
         slot.round.store(round, Ordering::Release);
+        point::reached("ring");
         // Release matches the Acquire in `wait::sleep_until`: who sees the bell sees the round.
         let word = round as u32 & BELL_MASK;
         cell.bell.word.store(word, Ordering::Release);
@@ -172,12 +175,14 @@ impl<'a, M: Members> Rounds<'a, M> {
             self.state.needed[parity(round)] = round;
         }
         self.state.round = round;
+        point::reached("published");
     }
 
     /// Waits for `peer`'s publication of `round` and checks that it is of the same call.
     #[inline]
     pub(crate) fn await_peer(&self, peer: usize, round: u64) -> Result<(), Stopped> {
         self.await_arrival(peer, round)?;
+        point::reached("awaited");
         let slot = self.members.cell(peer).slot(round);
         // Relaxed: ordered by the Acquire that saw the round.
         let signature = slot.signature.load(Ordering::Relaxed);

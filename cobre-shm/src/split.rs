@@ -14,6 +14,7 @@ use crate::{
     forming,
     layout::Geometry,
     object::{self, Refused},
+    point,
     segment::Segment,
     sys::{lock::LockFile, shm},
 };
@@ -59,6 +60,7 @@ fn occupy(
     }
     let locks = LockFile::new(shm::reopen(&file)?);
     locks.try_lock(rank)?;
+    point::reached("attach");
     let segment = Segment::map(&file, geometry.total_bytes())?;
     let mut control = Control::new(segment, geometry, Some(locks));
     control.set_parent(Arc::clone(parent));

@@ -35,6 +35,7 @@ use cobre_comm_trait::{FailureCause, Operation};
 use crate::{
     cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell},
     failure::{self, FORMING, Failure, Kind},
+    point,
     primitive::{Ordering, fence, spin_hint, yield_now},
     sys::{clock, park},
 };
@@ -163,6 +164,7 @@ fn sleep_until(members: &impl Members, wait: Wait) -> Result<(), Stopped> {
         let word = cell.bell.word.load(Ordering::Acquire);
         let end = look(members, wait);
         if end.is_none() {
+            point::reached("sleep");
             park::wait(&cell.bell.word, word, NAP);
         }
         cell.sleepers.count.fetch_sub(1, Ordering::Relaxed);
@@ -210,8 +212,10 @@ pub(crate) fn mark_gone(cell: &RankCell, state: u32) {
     if cell.presence.state.load(Ordering::Relaxed) != JOINED {
         return;
     }
+    point::reached("leave");
     // Release matches the Acquire in `look`, so that this rank's last round is visible, also if
     // another thread of it published that.
     cell.presence.state.store(state, Ordering::Release);
+    point::reached("left");
     failure::ring(cell);
 }

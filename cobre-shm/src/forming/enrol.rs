@@ -13,6 +13,7 @@ use crate::{
     error::InitError,
     explain,
     failure::{self, Failure, Kind},
+    point,
     primitive::{AtomicU32, Ordering},
     sys::{lock, park, shm},
 };
@@ -45,9 +46,11 @@ impl Enrolment<'_> {
             Some(named) => drop(named),
             None => drop(shm::unlink(&self.config.name)),
         }
+        point::reached("unlinked");
         if !failure::declare_formed(self.control) {
             return self.check_failure();
         }
+        point::reached("formed");
         // Only to wake them: the word of the failure says that the job has formed.
         let ready = self.ready();
         ready.store(1, Ordering::Relaxed);
@@ -68,16 +71,19 @@ impl Enrolment<'_> {
             self.fail(rank, Kind::TakenTwice);
             return Err(self.taken(rank));
         }
+        point::reached("locked");
         let (offset, len) = self.control.geometry().staging_of(rank);
         if let Err(error) = locks.reserve(offset as u64, len as u64) {
             self.fail(rank, Kind::NoRoom(error.raw_os_error().unwrap_or(0)));
             return Err(self.no_room(error));
         }
         self.control.occupy(rank);
+        point::reached("occupied");
         let joined = &self.control.header().joined.count;
         // Release matches the Acquire in `wait_for_everyone`.
         joined.fetch_add(1, Ordering::Release);
         park::wake_all(joined);
+        point::reached("registered");
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use crate::{
     error::InitError,
     failure::FORMING,
     layout::{FINGERPRINT, Geometry, LAYOUT_VERSION, MAGIC},
+    point,
     primitive::Ordering,
     segment::Segment,
     sys::{
@@ -35,6 +36,7 @@ pub(crate) fn found(
     launched: bool,
 ) -> Result<(Control, Named), InitError> {
     let geometry = Geometry::with_staging(size, staging);
+    point::reached("create");
     let file = match shm::create(name) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -43,6 +45,7 @@ pub(crate) fn found(
         Err(source) => return Err(system(name, "create the shared memory object", source)),
     };
     let named = Named(name.to_owned());
+    point::reached("created");
     // At once, so that others can tell a half-made segment from an abandoned one. The locks have an
     // open file of their own.
     let locks = shm::open(name)
@@ -56,7 +59,9 @@ pub(crate) fn found(
     shm::reserve(&file, 0, geometry.staging_offset() as u64).map_err(no_room)?;
     let segment = Segment::map(&file, geometry.total_bytes())
         .map_err(|source| system(name, "map the segment", source))?;
+    point::reached("reserved");
     write_header(&segment, geometry, launched);
+    point::reached("founded");
     Ok((Control::new(segment, geometry, Some(locks)), named))
 }
 

@@ -16,6 +16,7 @@ use crate::{
     error::InitError,
     failure::{self, Failure, Kind},
     layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, PAGE},
+    point,
     segment::Segment,
     sys::{
         lock::{self, LockFile},
@@ -37,6 +38,7 @@ enum Found {
 
 /// Opens the job's segment, waiting for it to appear.
 pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError> {
+    point::reached("open");
     let mut pause = FIRST_PAUSE;
     let (file, locks, geometry) = loop {
         let incomplete = match look(&config.name)? {
@@ -62,6 +64,7 @@ pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError
     let segment = Segment::map(&file, geometry.total_bytes())
         .map_err(|source| system(&config.name, "map the segment", source))?;
     let control = Control::new(segment, geometry, Some(locks));
+    point::reached("mapped");
     if geometry.size() != config.size {
         // The founder's size stands. Everybody gets the same error, unless all have joined already
         // and this process is none of theirs. The cast cannot lose anything: `check` limits it.

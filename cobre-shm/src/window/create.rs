@@ -14,6 +14,7 @@ use crate::{
     core::{Core, Site},
     layout::PAGE,
     object::{self, Agreed, Refused},
+    point,
     segment::Segment,
     sys::shm,
 };
@@ -89,5 +90,6 @@ fn share(rounds: &mut JobRounds<'_>, bytes: usize, own: Range<usize>) -> Agreed<
 /// Maps the window and reserves the pages of this rank's part.
 fn attach(file: &File, bytes: usize, own: Range<usize>) -> io::Result<Segment> {
     shm::reserve(file, own.start as u64, own.len() as u64)?;
+    point::reached("attach");
     Segment::map(file, bytes)
 }

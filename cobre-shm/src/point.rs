@@ -1,0 +1,47 @@
+//! Named points at which a test may make this process fail: `specs/src/reference/fault-points.md`.
+//!
+//! Only with the feature `fault-points`, which nothing but the tests of this workspace asks for.
+//! Without it a point is an empty function.
+
+#[cfg(feature = "fault-points")]
+mod imp {
+    use std::sync::OnceLock;
+
+    static HOOK: OnceLock<fn(&'static str)> = OnceLock::new();
+
+    /// From now on `hook` is called with the name of every point that this process reaches, on the
+    /// thread that reaches it. The first hook stays.
+    ///
+    /// It may end the process, panic, or block; it must not use the communicator.
+    pub fn on_fault_point(hook: fn(&'static str)) {
+        let _ = HOOK.set(hook);
+    }
+
+    pub(crate) fn reached(point: &'static str) {
+        if let Some(hook) = HOOK.get() {
+            hook(point);
+        }
+    }
+
+    /// The bytes of the control segment that `rank` of `size` writes for its peers, staging apart:
+    /// what a test overwrites to play a rank whose memory is corrupt.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn block_of(rank: usize, size: usize) -> core::ops::Range<usize> {
+        assert!(rank < size);
+        let geometry = crate::layout::Geometry::with_staging(size, 0);
+        geometry.block_offset(rank)..geometry.block_offset(rank + 1)
+    }
+}
+
+#[cfg(not(feature = "fault-points"))]
+mod imp {
+    #[inline(always)]
+    pub(crate) fn reached(_: &'static str) {}
+}
+
+pub(crate) use imp::reached;
+#[cfg(feature = "fault-points")]
+pub use imp::{block_of, on_fault_point};
