@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use crate::binding::BindingArgs;
 use crate::{JobExit, duration};
 
 const EXAMPLES: &str = "\
@@ -84,6 +85,8 @@ pub(crate) struct JobArgs {
     /// What ranks get to clean up after a failure before SIGKILL: 500ms, 2s, 1m.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "2s")]
     pub(crate) kill_grace: Duration,
+    #[command(flatten)]
+    pub(crate) binding: BindingArgs,
     /// Leave RAYON_NUM_THREADS and OMP_NUM_THREADS alone (otherwise, unless set: the rank's
     /// share of the usable cores).
     #[arg(long)]

@@ -4,6 +4,7 @@
 //!
 //! 1. *parse*: the command line becomes raw arguments (`cli`);
 //! 2. *plan*: raw arguments become a validated plan, every program found (`plan`, `program`);
+//!    Where ranks go on the machine, if they are to be bound, is decided here too (`binding`);
 //! 3. *found*: the job's control segment is created, before any rank (`job`);
 //! 4. *spawn*: the ranks start (`spawn`);
 //! 5. *supervise*: one loop over signals, pipes and timers owns everything that is known about
@@ -12,6 +13,7 @@
 //!    ([`JobExit`]).
 #![cfg(target_os = "linux")]
 
+mod binding;
 mod cli;
 mod cores;
 mod descendants;
@@ -67,9 +69,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
 }
 
 fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
-    let plan = Plan::new(segments, &|name| std::env::var_os(name), cores::usable())?;
+    let mut plan = Plan::new(segments, &|name| std::env::var_os(name), cores::usable())?;
+    // Holds the ranks' cores until the job has ended.
+    let bindings = binding::decide(&plan.binding, plan.ranks.len())?;
+    plan.bind(&bindings)?;
     if plan.dry_run {
-        return Ok(report::dry_run(&plan));
+        return Ok(report::dry_run(&plan, bindings.picture.as_deref()));
+    }
+    if let Some(picture) = &bindings.picture {
+        report::bindings(picture);
     }
     let signals = signal::Signals::take()?;
     let files = files::create(&plan)?;

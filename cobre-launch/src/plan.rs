@@ -9,6 +9,9 @@ use std::time::Duration;
 use cobre_comm_trait::block_range;
 use cobre_shm::{BACKEND_VAR, LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_VAR};
 
+use nix::sched::CpuSet;
+
+use crate::binding::{self, BindingArgs, Bindings};
 use crate::cli::{Segment, StdinMode};
 use crate::error::LaunchError;
 use crate::program;
@@ -24,6 +27,7 @@ pub(crate) struct Plan {
     /// One per rank, in rank order.
     pub(crate) ranks: Vec<Rank>,
     pub(crate) cores: usize,
+    pub(crate) binding: BindingArgs,
     pub(crate) label: bool,
     pub(crate) output_dir: Option<PathBuf>,
     pub(crate) stdin: StdinMode,
@@ -52,6 +56,8 @@ pub(crate) struct Rank {
     pub(crate) program: usize,
     /// Its own variables for the number of threads.
     pub(crate) threads: Vec<(&'static str, usize)>,
+    /// The processors it is kept on, if it is bound.
+    pub(crate) processors: Option<CpuSet>,
 }
 
 impl Plan {
@@ -104,12 +110,14 @@ impl Plan {
                         block_range(cores, size, rank).len(),
                     )
                 },
+                processors: None,
             })
             .collect();
         Ok(Self {
             programs,
             ranks,
             cores,
+            binding: job.binding,
             label: job.label,
             output_dir: job.output_dir,
             stdin: job.stdin,
@@ -118,6 +126,18 @@ impl Plan {
             dry_run: job.dry_run,
             verbose: job.verbose,
         })
+    }
+
+    /// Keeps each rank on its place, with as many threads as that has processors for it.
+    pub(crate) fn bind(&mut self, bindings: &Bindings) -> Result<(), LaunchError> {
+        for (rank, place) in bindings.places.iter().enumerate() {
+            let share = bindings.threads(rank).min(self.cores);
+            for (_, threads) in &mut self.ranks[rank].threads {
+                *threads = share;
+            }
+            self.ranks[rank].processors = Some(binding::cpu_set(place)?);
+        }
+        Ok(())
     }
 
     /// The program of `rank`.

@@ -35,9 +35,15 @@ pub(crate) fn complain(error: &LaunchError) {
 
 /// Shows what would be started.
 #[allow(clippy::print_stdout)]
-pub(crate) fn dry_run(plan: &Plan) -> JobExit {
-    print!("{}", describe_plan(plan));
+pub(crate) fn dry_run(plan: &Plan, bindings: Option<&str>) -> JobExit {
+    print!("{}{}", describe_plan(plan), bindings.unwrap_or_default());
     JobExit::Success
+}
+
+/// With `--report-bindings`: the machine with the ranks in it.
+#[allow(clippy::print_stderr)]
+pub(crate) fn bindings(picture: &str) {
+    eprint!("{picture}");
 }
 
 fn describe_plan(plan: &Plan) -> String {
@@ -80,7 +86,8 @@ fn quote(word: &str) -> String {
     }
 }
 
-fn count(number: usize, what: &str) -> String {
+/// `1 rank`, `2 ranks`.
+pub(crate) fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }

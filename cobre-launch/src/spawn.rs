@@ -86,6 +86,9 @@ fn start(
     if let Some(folder) = &program.folder {
         command.current_dir(folder);
     }
+    if let Some(processors) = plan.ranks[rank].processors {
+        sys::keep_on(&mut command, processors);
+    }
     sys::die_with_launcher(&mut command, getpid(), inheritance);
     let child = command
         .spawn()

@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
@@ -37,6 +38,14 @@ pub(crate) fn die_with_launcher(command: &mut Command, parent: Pid, inheritance:
     // SAFETY: the closure runs in the child of a single-threaded process; it makes four system
     // calls through thin wrappers that neither allocate nor lock, and owns plain data only.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Keeps the process of `command` on these processors.
+pub(crate) fn keep_on(command: &mut Command, processors: CpuSet) {
+    let bind = move || Ok(sched_setaffinity(Pid::from_raw(0), &processors)?);
+    // SAFETY: the closure runs in the child of a single-threaded process; it makes one system call
+    // that neither allocates nor locks, and owns plain data only.
+    unsafe { command.pre_exec(bind) };
 }
 
 /// Lets ended children wait to be reaped, also if whoever started us ignored SIGCHLD.

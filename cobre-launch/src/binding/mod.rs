@@ -1,0 +1,140 @@
+//! Placement: which processors each rank is kept on, if the user asks for it.
+
+mod lease;
+#[cfg(test)]
+mod machines;
+mod options;
+mod picture;
+mod place;
+
+use cobre_shm::topology::{CpuList, Level, Machine};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
+pub(crate) use lease::Lease;
+pub(crate) use options::BindingArgs;
+
+use crate::error::LaunchError;
+use crate::report;
+use options::BindTo;
+use place::{DoesNotFit, Request};
+
+/// Where the ranks of a job go.
+#[derive(Debug)]
+pub(crate) struct Bindings {
+    /// The processors of each rank; empty if nothing is bound.
+    pub(crate) places: Vec<CpuList>,
+    /// What `--report-bindings` shows.
+    pub(crate) picture: Option<String>,
+    /// The cores are ours while this lives.
+    _lease: Option<Lease>,
+}
+
+/// Decides where `ranks` ranks go, and leases their cores.
+pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, LaunchError> {
+    let level = args.bind_to.level();
+    if level.is_none() && (args.map_by.is_some() || args.cpus_per_rank.is_some()) {
+        let message = "--map-by and --cpus-per-rank place ranks that are bound: add --bind-to core, \
+                       l3, numa or package";
+        return Err(LaunchError::Usage(message.to_owned()));
+    }
+    if level.is_none() && !args.report_bindings {
+        return Ok(Bindings {
+            places: Vec::new(),
+            picture: None,
+            _lease: None,
+        });
+    }
+    let described = Machine::read();
+    let machine = described.map_err(|source| LaunchError::System {
+        what: "reading the kernel's description of the machine",
+        source,
+    })?;
+    let usable = machine.restricted_to(&usable()?);
+    let Some(bind) = level else {
+        let picture = picture::draw(&machine, &usable, &usable, &[]);
+        return Ok(Bindings {
+            places: Vec::new(),
+            picture: Some(picture + "no rank is bound\n"),
+            _lease: None,
+        });
+    };
+    let request = Request {
+        bind,
+        map: args.map_by.map_or(bind, options::MapBy::level),
+        cores_per_rank: args.cpus_per_rank.map(usize::from),
+    };
+    let leased = lease::lease(
+        &usable,
+        |free| {
+            place::place(free, request, ranks)
+                .map(|places| (places, free.clone()))
+                .map_err(|error| refusal(args, &usable, ranks, error))
+        },
+        |(places, _)| places.clone(),
+    );
+    let ((places, free), lease) = leased.map_err(|source| LaunchError::System {
+        what: "leasing cores",
+        source,
+    })??;
+    let picture = args
+        .report_bindings
+        .then(|| picture::draw(&machine, &usable, &free, &places));
+    Ok(Bindings {
+        places,
+        picture,
+        _lease: Some(lease),
+    })
+}
+
+impl Bindings {
+    /// How many processors `rank` has, if ranks of the same place share them fairly.
+    pub(crate) fn threads(&self, rank: usize) -> usize {
+        let place = &self.places[rank];
+        let sharers = self.places.iter().filter(|other| *other == place).count();
+        (place.len() / sharers).max(1)
+    }
+}
+
+fn refusal(args: &BindingArgs, usable: &Machine, ranks: usize, error: DoesNotFit) -> LaunchError {
+    let all = usable.parts(Level::Core).len();
+    let cores = args.cpus_per_rank.map_or(1, usize::from);
+    let others = match all - error.cores {
+        0 => String::new(),
+        bound => format!(" ({bound} more bound by other jobs)"),
+    };
+    let remedy = match args.bind_to {
+        BindTo::Core => "start fewer ranks, or let them share with --bind-to none",
+        _ => {
+            "start fewer ranks, ask for fewer cores each, or let them share without --cpus-per-rank"
+        }
+    };
+    LaunchError::Usage(format!(
+        "{} of {} do not fit on {} that {} free{others}: {} found theirs; {remedy}",
+        report::count(ranks, "rank"),
+        report::count(cores, "core"),
+        report::count(error.cores, "core"),
+        if error.cores == 1 { "is" } else { "are" },
+        error.placed,
+    ))
+}
+
+/// The processors that this process, and so the job, may use.
+fn usable() -> Result<CpuList, LaunchError> {
+    let allowed = sched_getaffinity(Pid::from_raw(0));
+    let allowed = allowed.map_err(LaunchError::system("asking for our processors"))?;
+    let cpus = 0..CpuSet::count();
+    Ok(cpus
+        .filter(|&cpu| allowed.is_set(cpu) == Ok(true))
+        .collect())
+}
+
+/// The kernel's form of a place.
+pub(crate) fn cpu_set(place: &CpuList) -> Result<CpuSet, LaunchError> {
+    let mut set = CpuSet::new();
+    for cpu in place.iter() {
+        set.set(cpu)
+            .map_err(LaunchError::system("binding to a processor"))?;
+    }
+    Ok(set)
+}

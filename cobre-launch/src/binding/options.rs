@@ -1,0 +1,76 @@
+//! The command line's words about placement.
+
+use clap::{Args, ValueEnum};
+use cobre_shm::topology::Level;
+
+/// Where ranks may run.
+#[derive(Args, Debug, Clone, PartialEq, Eq)]
+#[command(next_help_heading = "Placement of the ranks")]
+pub(crate) struct BindingArgs {
+    /// Keep each rank on its own cores, or on the cache, NUMA node or package of its cores. Not on
+    /// those that another job of cobre-launch has bound.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = BindTo::None)]
+    pub(crate) bind_to: BindTo,
+    /// Deal the ranks out to these in turn [default: what they are bound to].
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) map_by: Option<MapBy>,
+    /// How many cores each rank gets [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) cpus_per_rank: Option<u16>,
+    /// Show the machine with the ranks in it.
+    #[arg(long)]
+    pub(crate) report_bindings: bool,
+}
+
+/// What a rank is kept on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BindTo {
+    /// The kernel decides.
+    None,
+    /// Cores of its own.
+    Core,
+    /// Everything that shares the last-level cache of its cores.
+    L3,
+    /// The NUMA node of its cores.
+    Numa,
+    /// The package (socket) of its cores.
+    Package,
+}
+
+/// What ranks are dealt out to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MapBy {
+    /// Core after core.
+    Core,
+    /// A last-level cache after the other.
+    L3,
+    /// A NUMA node after the other.
+    Numa,
+    /// A package after the other.
+    Package,
+}
+
+impl BindTo {
+    /// The level of the machine; `None` for no binding.
+    pub(crate) fn level(self) -> Option<Level> {
+        match self {
+            Self::None => None,
+            Self::Core => Some(Level::Core),
+            Self::L3 => Some(Level::Cache),
+            Self::Numa => Some(Level::Node),
+            Self::Package => Some(Level::Package),
+        }
+    }
+}
+
+impl MapBy {
+    /// The level of the machine.
+    pub(crate) fn level(self) -> Level {
+        match self {
+            Self::Core => Level::Core,
+            Self::L3 => Level::Cache,
+            Self::Numa => Level::Node,
+            Self::Package => Level::Package,
+        }
+    }
+}
