@@ -6,7 +6,10 @@
 //! calls that two ranks disagree about are still there. Whoever looks at a running job may meet an entry
 //! that is just being written: its number tells.
 
-use core::{any::TypeId, mem::size_of};
+use core::{
+    any::TypeId,
+    mem::{offset_of, size_of},
+};
 
 use cobre_comm_trait::{Call, Operation, ReduceOp};
 
@@ -18,7 +21,7 @@ use crate::{
 };
 
 /// Calls remembered per rank.
-const ENTRIES: usize = 16;
+pub(crate) const ENTRIES: usize = 16;
 const _: () = assert!((MAX_LEAD as usize) < ENTRIES);
 
 /// The last calls of one rank.
@@ -199,6 +202,33 @@ impl CallLog {
         let ended = self.ended.load(Ordering::Acquire);
         let last = self.numbers().max().unwrap_or(0);
         (last, last <= ended)
+    }
+
+    /// The numbers of the entries of the log whose bytes these are.
+    pub(crate) fn numbers_in(bytes: &[u8; size_of::<Self>()]) -> [u64; ENTRIES] {
+        core::array::from_fn(|entry| {
+            let at = offset_of!(Self, entries) + entry * size_of::<Entry>();
+            let at = at + offset_of!(Entry, number);
+            let mut number = [0; 8];
+            number.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_ne_bytes(number)
+        })
+    }
+
+    /// For a private copy of a log: forgets each entry that its owner may have been writing while it
+    /// was copied, between the readings of the numbers `before` and `after`. Returns whether
+    /// the last call is among them.
+    pub(crate) fn forget_torn(&self, before: [u64; ENTRIES], after: [u64; ENTRIES]) -> bool {
+        let last = self.numbers().max();
+        let mut forgot_last = false;
+        for (entry, (before, after)) in self.entries.iter().zip(before.into_iter().zip(after)) {
+            let number = entry.number.load(Ordering::Relaxed);
+            if (before, after) != (number, number) {
+                entry.number.store(0, Ordering::Relaxed);
+                forgot_last |= Some(number) == last;
+            }
+        }
+        forgot_last
     }
 
     fn get(&self, number: u64) -> Option<&Entry> {

@@ -9,7 +9,7 @@ use cobre_comm_trait::FailureCause;
 use crate::{
     cell::{FailureWord, JOINED, Members, RankCell},
     failure::{self, Failure, Kind},
-    layout::{Geometry, Header, RankBlock},
+    layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, RankBlock},
     primitive::Ordering,
     segment::Segment,
     sys::{
@@ -48,6 +48,11 @@ impl Control {
             locks,
             parent: None,
         }
+    }
+
+    /// Fills a part of a private copy; see [`Segment::fill`].
+    pub(crate) fn fill(&mut self, offset: usize, bytes: &[u8]) {
+        self.segment.fill(offset, bytes);
     }
 
     /// Notes the job that formed this one: who is gone from there is gone here.
@@ -130,6 +135,36 @@ pub(crate) fn header_of(segment: &Segment) -> &Header {
     // consists of atomics, valid for every bit pattern and for writes by others. The mapping lives
     // as long as the segment.
     unsafe { &*header.cast() }
+}
+
+/// What a founder writes into the header besides sizes and build.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// See [`Header::launched`].
+    pub(crate) launched: bool,
+    /// See [`Header::parent`].
+    pub(crate) parent: u64,
+    /// The failure word at the start.
+    pub(crate) failure: u64,
+}
+
+/// Writes the header of a segment that nobody reads yet.
+pub(crate) fn write_header(segment: &Segment, geometry: Geometry, origin: Origin) {
+    let header = header_of(segment);
+    header.version.store(LAYOUT_VERSION, Ordering::Relaxed);
+    // Fits: `Config::check` and `Observer::found` limit the size.
+    header.size.store(geometry.size() as u32, Ordering::Relaxed);
+    header.fingerprint.store(FINGERPRINT, Ordering::Relaxed);
+    header
+        .slot_bytes
+        .store(geometry.slot_bytes() as u64, Ordering::Relaxed);
+    header.founder.store(std::process::id(), Ordering::Relaxed);
+    let launched = origin.launched.into();
+    header.launched.store(launched, Ordering::Relaxed);
+    header.parent.store(origin.parent, Ordering::Relaxed);
+    header.failure.code.store(origin.failure, Ordering::Relaxed);
+    // Release matches the reading of the magic number before everything else in `identify`.
+    header.magic.store(MAGIC, Ordering::Release);
 }
 
 impl Members for Control {

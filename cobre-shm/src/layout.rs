@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CobreShm");
 
 /// Changes with every change of this module or of a protocol that its memory carries.
-pub(crate) const LAYOUT_VERSION: u32 = 2;
+pub(crate) const LAYOUT_VERSION: u32 = 3;
 
 /// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
 /// is more than anybody has cores.
@@ -55,6 +55,9 @@ pub(crate) struct Header {
     pub(crate) founder: AtomicU32,
     /// 1 if the founder is a launcher, which is no rank and watches the ranks' processes.
     pub(crate) launched: AtomicU32,
+    /// The inode of the control segment that this one was split from; 0 for a job's own. For who
+    /// looks from outside.
+    pub(crate) parent: AtomicU64,
     /// How many ranks have joined; also the futex word on which rank 0 waits for them.
     pub(crate) joined: Arrivals,
     /// Changes when the job has formed.
@@ -101,6 +104,7 @@ pub(crate) struct Board {
 pub(crate) const FINGERPRINT: u64 = {
     let facts = [
         size_of::<Header>(),
+        offset_of!(Header, parent),
         offset_of!(Header, joined),
         offset_of!(Header, ready),
         offset_of!(Header, failure),

@@ -22,12 +22,12 @@
 //! | layer | modules |
 //! |---|---|
 //! | the operating system | `sys` |
-//! | who owns which bytes | `cell`, `layout`, `segment`, `control`, `staging` |
+//! | who owns which bytes | `cell`, `layout`, `identify`, `segment`, `control`, `staging` |
 //! | waiting and failing | `wait`, `failure` |
 //! | publish and await | `round` |
 //! | algorithms | `collective`, `reduce` |
 //! | calls: signature, log, explanation | `calls`, `sites`, `explain`, `core` |
-//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`observer`] |
+//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`observer`], [`inspect`] |
 #![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
 
 mod cell;
@@ -66,6 +66,10 @@ mod exit;
 mod explain;
 #[cfg(not(loom))]
 mod forming;
+#[cfg(not(loom))]
+mod identify;
+#[cfg(not(loom))]
+pub mod inspect;
 #[cfg(not(loom))]
 mod layout;
 #[cfg(not(loom))]

@@ -76,17 +76,7 @@ impl Observer {
     /// If there is no such rank.
     #[must_use]
     pub fn membership(&self, rank: usize) -> Membership {
-        let presence = &self.control.cell(rank).presence;
-        // Acquire matches the Release of `take_place` and `mark_gone`.
-        match presence.state.load(Ordering::Acquire) {
-            JOINED => Membership::Joined {
-                pid: presence.pid.load(Ordering::Relaxed),
-            },
-            LEFT | EXITED => Membership::Left,
-            PANICKED => Membership::Panicked,
-            ABORTED => Membership::Aborted,
-            _ => Membership::Absent,
-        }
+        membership(&self.control, rank)
     }
 
     /// Whether `rank` had been told of a failure: then it is not the first cause of one.
@@ -151,5 +141,19 @@ impl Observer {
     /// Removes the job's name, if rank 0 has not: nobody can join any more. Also done on drop.
     pub fn remove_name(&mut self) {
         self.named = None;
+    }
+}
+
+pub(crate) fn membership(control: &Control, rank: usize) -> Membership {
+    let presence = &control.cell(rank).presence;
+    // Acquire matches the Release of `occupy` and `mark_gone`.
+    match presence.state.load(Ordering::Acquire) {
+        JOINED => Membership::Joined {
+            pid: presence.pid.load(Ordering::Relaxed),
+        },
+        LEFT | EXITED => Membership::Left,
+        PANICKED => Membership::Panicked,
+        ABORTED => Membership::Aborted,
+        _ => Membership::Absent,
     }
 }

@@ -1,5 +1,7 @@
 //! A piece of shared memory, mapped.
 
+#![allow(unsafe_code)]
+
 use std::{fs::File, io};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -23,6 +25,17 @@ impl Segment {
     pub(crate) fn private(len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(len).map_anon()?.into();
         Ok(Self { map })
+    }
+
+    /// Copies `bytes` to `offset`, before anybody else sees the segment.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub(crate) fn fill(&mut self, offset: usize, bytes: &[u8]) {
+        let to = self.at(offset, bytes.len());
+        // SAFETY: `at` checked the range; `bytes` lies elsewhere, since safe code has no reference
+        // into a mapping that nobody else has seen.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
     pub(crate) fn len(&self) -> usize {

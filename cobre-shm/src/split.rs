@@ -9,7 +9,7 @@ use cobre_comm_trait::{CommError, Operation};
 
 use crate::{
     calls::{Element, Signature},
-    control::Control,
+    control::{self, Control, Origin},
     core::{Core, Site},
     forming,
     layout::Geometry,
@@ -62,6 +62,16 @@ fn occupy(
     locks.try_lock(rank)?;
     point::reached("attach");
     let segment = Segment::map(&file, geometry.total_bytes())?;
+    if rank == 0 {
+        // The ranks know all this; who looks from outside does not.
+        let parent = parent.locks().map_or(Ok(0), LockFile::inode)?;
+        let origin = Origin {
+            launched: false,
+            parent,
+            failure: 0,
+        };
+        control::write_header(&segment, geometry, origin);
+    }
     let mut control = Control::new(segment, geometry, Some(locks));
     control.set_parent(Arc::clone(parent));
     control.occupy(rank);

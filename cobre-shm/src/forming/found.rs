@@ -1,15 +1,16 @@
 //! Creating the control segment.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use core::mem::offset_of;
+use std::{fs::File, io};
 
 use super::system;
 use crate::{
-    control::{Control, header_of},
+    control::{self, Control, Origin},
     error::InitError,
     failure::FORMING,
-    layout::{FINGERPRINT, Geometry, LAYOUT_VERSION, MAGIC},
+    identify,
+    layout::{Geometry, Header},
     point,
-    primitive::Ordering,
     segment::Segment,
     sys::{
         lock::{self, LockFile},
@@ -60,25 +61,17 @@ pub(crate) fn found(
     let segment = Segment::map(&file, geometry.total_bytes())
         .map_err(|source| system(name, "map the segment", source))?;
     point::reached("reserved");
-    write_header(&segment, geometry, launched);
+    control::write_header(
+        &segment,
+        geometry,
+        Origin {
+            launched,
+            parent: 0,
+            failure: FORMING,
+        },
+    );
     point::reached("founded");
     Ok((Control::new(segment, geometry, Some(locks)), named))
-}
-
-fn write_header(segment: &Segment, geometry: Geometry, launched: bool) {
-    let header = header_of(segment);
-    header.version.store(LAYOUT_VERSION, Ordering::Relaxed);
-    // Both fit: `Config::check` and `Observer::found` limit the size.
-    header.size.store(geometry.size() as u32, Ordering::Relaxed);
-    header.fingerprint.store(FINGERPRINT, Ordering::Relaxed);
-    header
-        .slot_bytes
-        .store(geometry.slot_bytes() as u64, Ordering::Relaxed);
-    header.founder.store(std::process::id(), Ordering::Relaxed);
-    header.launched.store(launched.into(), Ordering::Relaxed);
-    header.failure.code.store(FORMING, Ordering::Relaxed);
-    // Release matches the reading of the magic number before everything else in `open`.
-    header.magic.store(MAGIC, Ordering::Release);
 }
 
 /// Who sits on the name, as far as can be told.
@@ -105,10 +98,8 @@ fn name_in_use(name: &str) -> InitError {
 
 /// The process that the header names, for messages.
 fn founder(file: &File) -> String {
-    let mut pid = [0; 4];
-    let offset = core::mem::offset_of!(crate::layout::Header, founder) as u64;
-    match file.read_exact_at(&mut pid, offset) {
-        Ok(()) if pid != [0; 4] => u32::from_ne_bytes(pid).to_string(),
+    match identify::read_u32(file, offset_of!(Header, founder)) {
+        Ok(pid) if pid != 0 => pid.to_string(),
         _ => "(unknown)".to_owned(),
     }
 }

@@ -1,13 +1,7 @@
 //! Finding the control segment by name, and deciding whether to believe it.
 
 use core::{mem::offset_of, time::Duration};
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-    thread,
-    time::Instant,
-};
+use std::{fs::File, io, os::unix::fs::MetadataExt, thread, time::Instant};
 
 use super::system;
 use crate::{
@@ -15,7 +9,8 @@ use crate::{
     control::Control,
     error::InitError,
     failure::{self, Failure, Kind},
-    layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, PAGE},
+    identify::{self, Strange},
+    layout::{Geometry, Header},
     point,
     segment::Segment,
     sys::{
@@ -30,8 +25,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// What a look at the name found.
 enum Found {
     Nothing,
-    /// Something that is not complete yet, described.
-    Incomplete(&'static str),
+    /// Something that is not complete yet.
+    Incomplete(Strange),
     /// The file to map and the file for locks.
     Complete(File, LockFile, Geometry),
 }
@@ -51,7 +46,7 @@ pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError
         let gone = config.launcher.is_some() && incomplete.is_none();
         if gone || waited >= config.attach_timeout {
             return Err(match incomplete {
-                Some(what) => not_ours(&config.name, what.to_owned()),
+                Some(what) => not_ours(&config.name, what.to_string()),
                 None => InitError::NotFound {
                     name: config.name.clone(),
                     waited,
@@ -94,48 +89,13 @@ fn look(name: &str) -> Result<Found, InitError> {
         let found = "it belongs to another user, or others may access it";
         return Err(not_ours(name, found.to_owned()));
     }
-    let length = file.metadata().map_err(io)?.len();
-    if length < PAGE as u64 {
-        return Ok(Found::Incomplete(
-            "its founder has not made it large enough",
-        ));
-    }
-    // Read instead of mapped, because what is not ours may shrink. The magic number by itself
-    // first: once it is there, so is everything else.
-    let magic = read_u64(&file, offset_of!(Header, magic)).map_err(io)?;
-    if magic == 0 {
-        return Ok(Found::Incomplete("its founder has not written its header"));
-    }
-    if magic != MAGIC {
-        let found = format!("it begins with {magic:#018x} instead of {MAGIC:#018x}");
-        return Err(not_ours(name, found));
-    }
-    let version = read_u32(&file, offset_of!(Header, version)).map_err(io)?;
-    if version != LAYOUT_VERSION {
-        let found = format!(
-            "it has layout version {version}, this program {LAYOUT_VERSION}: build all programs of a job with the same release of cobre-shm"
-        );
-        return Err(not_ours(name, found));
-    }
-    let fingerprint = read_u64(&file, offset_of!(Header, fingerprint)).map_err(io)?;
-    if fingerprint != FINGERPRINT {
-        let found = "it was laid out by another build: build all programs of a job for the same target with the same release of cobre-shm";
-        return Err(not_ours(name, found.to_owned()));
-    }
-    let size = read_u32(&file, offset_of!(Header, size)).map_err(io)?;
-    let slot_bytes = read_u64(&file, offset_of!(Header, slot_bytes)).map_err(io)?;
-    let Some(geometry) = Geometry::stated(size, slot_bytes) else {
-        let found =
-            format!("its header states {size} ranks and {slot_bytes} bytes of staging each");
-        return Err(not_ours(name, found));
+    let geometry = match identify::geometry(&file).map_err(io)? {
+        Ok(geometry) => geometry,
+        Err(strange) if strange.is_incomplete() => return Ok(Found::Incomplete(strange)),
+        Err(strange) => return Err(not_ours(name, strange.to_string())),
     };
-    if length < geometry.total_bytes() as u64 {
-        let (wanted, ranks) = (geometry.total_bytes(), geometry.size());
-        let found = format!("it has {length} bytes, {wanted} are needed for {ranks} ranks");
-        return Err(not_ours(name, found));
-    }
     if !lock::is_held(&file, lock::FOUNDER).map_err(io)? {
-        let founder = read_u32(&file, offset_of!(Header, founder)).map_err(io)?;
+        let founder = identify::read_u32(&file, offset_of!(Header, founder)).map_err(io)?;
         let found = format!("process {founder} founded it and is gone");
         return Err(not_ours(name, found));
     }
@@ -162,16 +122,4 @@ fn not_ours(name: &str, found: String) -> InitError {
         found,
         remedy: format!("remove it (rm /dev/shm{name}) if no job uses it, or choose another name"),
     }
-}
-
-fn read_u64(file: &File, offset: usize) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    file.read_exact_at(&mut bytes, offset as u64)?;
-    Ok(u64::from_ne_bytes(bytes))
-}
-
-fn read_u32(file: &File, offset: usize) -> io::Result<u32> {
-    let mut bytes = [0; 4];
-    file.read_exact_at(&mut bytes, offset as u64)?;
-    Ok(u32::from_ne_bytes(bytes))
 }

@@ -13,7 +13,10 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsRawFd, RawFd},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::fs::MetadataExt,
+    },
 };
 
 use super::{process::ForkGuarded, shm};
@@ -61,6 +64,11 @@ impl LockFile {
     /// Reserves pages of the locked object; see [`shm::reserve`].
     pub(crate) fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
         shm::reserve(&self.0, offset, len)
+    }
+
+    /// The number of the object in its file system.
+    pub(crate) fn inode(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.ino())
     }
 
     /// Whether another open file holds the lock on `byte`.
