@@ -32,6 +32,12 @@ mutations=(
   'round.rs|the wait before a slot is written again|s/needed > self\.state\.proven/needed > self.state.proven + 1000/'
   'round.rs|one round of what an exchange proves|s/self\.state\.proven = round - 1;/self.state.proven = round;/'
   'round.rs|one round of what that wait waits for|s/self\.await_arrival\(peer, round \+ 1\)/self.await_arrival(peer, round)/'
+  'board/latch.rs|the fence of the writer of a record|s/fence\(Ordering::Release\);\n        for \(place/for (place/'
+  'board/latch.rs|the Release of the count of updates|s/store\(next, Ordering::Release\)/store(next, Ordering::Relaxed)/'
+  'board/latch.rs|the Acquire of the count of updates|s/load\(Ordering::Acquire\)\),/load(Ordering::Relaxed)),/'
+  'board/latch.rs|the fence of the reader of a record|s/fence\(Ordering::Acquire\);//'
+  'board/latch.rs|the second look at the count|s/if updates\(\)\?\.wrapping_sub\(before\) < COPIES as u64 - 1/if true/'
+  'board/latch.rs|one update of what that look allows|s/< COPIES as u64 - 1/< COPIES as u64/'
 )
 
 survived=0
@@ -54,7 +60,7 @@ run() {
     survived=1
   elif grep -q "^thread 'model::" <<<"$output"; then
     # A deadlock aborts the run at the first test that finds it.
-    echo "noticed   $1 $file: without $what: $(grep -oE "^thread 'model::tests::[a-z_]+" <<<"$output" | sed 's/.*:://' | sort -u | paste -sd' ')"
+    echo "noticed   $1 $file: without $what: $(grep -oE "^thread 'model::[a-z_:]+" <<<"$output" | sed 's/.*:://' | sort -u | paste -sd' ')"
   else
     printf '%s\n' "$output" | tail -30 >&2
     echo "mutation $1 ($what) did not build" >&2

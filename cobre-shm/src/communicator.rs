@@ -9,6 +9,7 @@ use cobre_comm_trait::{
 
 use crate::{
     abort,
+    board::{self, Member, Publisher},
     calls::{Element, Signature},
     collective::{self, Layout},
     config::Config,
@@ -50,7 +51,9 @@ impl ShmComm {
     /// # Errors
     /// See [`InitError`].
     pub fn form(config: &Config) -> Result<Self, InitError> {
-        Ok(Self::join(forming::join(config)?, config.rank))
+        let control = forming::join(config)?;
+        let core = Core::new(control, config.rank);
+        Ok(Self::member(core.refreshing(config.status_interval)))
     }
 
     fn solo(control: crate::control::Control) -> Self {
@@ -58,13 +61,34 @@ impl ShmComm {
     }
 
     pub(crate) fn join(control: crate::control::Control, rank: usize) -> Self {
-        let core = Arc::new(Core::new(control, rank));
+        Self::member(Core::new(control, rank))
+    }
+
+    fn member(core: Core) -> Self {
+        let core = Arc::new(core);
         exit::watch(&core);
         Self {
             core,
             #[cfg(feature = "cobre-comm")]
             topology: std::sync::OnceLock::new(),
         }
+    }
+
+    /// This rank's record on the status board, to write. Costs the peers nothing.
+    #[must_use]
+    pub fn status(&self) -> &Publisher {
+        self.core.status()
+    }
+
+    /// All ranks as they are just now, this one included, in rank order. Not collective; disturbs
+    /// nobody.
+    #[must_use]
+    pub fn board(&self) -> Vec<Member> {
+        let (control, own) = (self.core.control(), Some(self.core.rank()));
+        let members = 0..self.core.size();
+        members
+            .map(|rank| board::job::member(control, rank, own))
+            .collect()
     }
 
     #[cfg(feature = "cobre-comm")]

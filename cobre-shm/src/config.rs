@@ -22,8 +22,15 @@ pub const LAUNCHER_VAR: &str = "COBRE_SHM_LAUNCHER";
 pub const STAGING_VAR: &str = "COBRE_SHM_STAGING";
 /// Seconds to wait for the job to form.
 pub const ATTACH_TIMEOUT_VAR: &str = "COBRE_SHM_ATTACH_TIMEOUT";
+/// Seconds between refreshes of this rank's memory and CPU time on the status board, or `off`.
+pub const STATUS_INTERVAL_VAR: &str = "COBRE_SHM_STATUS_INTERVAL";
 
 const DEFAULT_ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a member's memory and CPU time are refreshed.
+pub(crate) const DEFAULT_STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// More often than this nobody looks, and the refresher would be in the way.
+pub(crate) const MIN_STATUS_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The longest name of a shared-memory object (`NAME_MAX`).
 const NAME_MAX: usize = 255;
@@ -45,6 +52,9 @@ pub struct Config {
     /// Bytes of staging for the whole job, if this process founds it: rounded down to whole pages
     /// per rank, two at least.
     pub staging_bytes: usize,
+    /// How often a thread refreshes this rank's memory and CPU time on the status board; `None` for
+    /// no thread.
+    pub status_interval: Option<Duration>,
 }
 
 impl Config {
@@ -58,6 +68,7 @@ impl Config {
             launcher: None,
             attach_timeout: DEFAULT_ATTACH_TIMEOUT,
             staging_bytes: DEFAULT_STAGING,
+            status_interval: Some(DEFAULT_STATUS_INTERVAL),
         }
     }
 
@@ -115,6 +126,9 @@ impl Config {
         }
         if let Some(value) = get(STAGING_VAR) {
             config.staging_bytes = bytes(STAGING_VAR, &value)?;
+        }
+        if let Some(value) = get(STATUS_INTERVAL_VAR) {
+            config.status_interval = status_interval(&value)?;
         }
         config.check()?;
         Ok(Some(config))
@@ -181,6 +195,21 @@ fn number<N: core::str::FromStr>(
         value: value.to_owned(),
         expected: expected.to_owned(),
     })
+}
+
+fn status_interval(value: &str) -> Result<Option<Duration>, InitError> {
+    if value == "off" {
+        return Ok(None);
+    }
+    let interval = seconds(STATUS_INTERVAL_VAR, value);
+    match interval {
+        Ok(interval) if interval >= MIN_STATUS_INTERVAL => Ok(Some(interval)),
+        _ => Err(InitError::InvalidVariable {
+            variable: STATUS_INTERVAL_VAR,
+            value: value.to_owned(),
+            expected: "off, or a number of seconds, for example 2 or 0.5".to_owned(),
+        }),
+    }
 }
 
 fn seconds(variable: &'static str, value: &str) -> Result<Duration, InitError> {
@@ -253,6 +282,16 @@ mod tests {
     }
 
     #[test]
+    fn the_status_interval_can_be_set_and_switched_off() {
+        let interval = |value| {
+            let config = job_with("COBRE_SHM_STATUS_INTERVAL", value).unwrap();
+            config.unwrap().status_interval
+        };
+        assert_eq!(interval("off"), None);
+        assert_eq!(interval("0.5"), Some(Duration::from_millis(500)));
+    }
+
+    #[test]
     fn every_error_names_the_variable_its_value_and_what_was_expected() {
         let cases = [
             ("COBRE_COMM_BACKEND", "mpi", "one of auto, shm, local"),
@@ -269,6 +308,8 @@ mod tests {
             ("COBRE_SHM_LAUNCHER", "me", "a process number"),
             ("COBRE_SHM_ATTACH_TIMEOUT", "-3", "seconds"),
             ("COBRE_SHM_STAGING", "4X", "bytes"),
+            ("COBRE_SHM_STATUS_INTERVAL", "0", "seconds"),
+            ("COBRE_SHM_STATUS_INTERVAL", "never", "off"),
         ];
         for (variable, value, expected) in cases {
             let message = job_with(variable, value).unwrap_err();

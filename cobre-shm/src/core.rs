@@ -1,11 +1,12 @@
 //! One rank's membership: what the communicator and its windows share.
 
-use core::panic::Location;
+use core::{panic::Location, time::Duration};
 use std::sync::{Arc, Mutex, TryLockError};
 
 use cobre_comm_trait::{CommError, FailureCause, Operation};
 
 use crate::{
+    board::{Publisher, job::RankHome, refresher::Refresher},
     calls::Signature,
     cell::{LEFT, Members, PANICKED},
     collective::JobRounds,
@@ -32,6 +33,9 @@ pub(crate) struct Core {
     /// The process generation that joined; a forked child's differs.
     generation: u32,
     progress: Mutex<Progress>,
+    status: Publisher,
+    /// Keeps `status` current; ends with this.
+    refresher: Option<Refresher>,
 }
 
 /// What changes with every collective: one thread at a time.
@@ -46,9 +50,16 @@ impl Core {
     pub(crate) fn new(control: Control, rank: usize) -> Self {
         // Affinity and cgroup quota, not the number of processors of the machine.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let patience = Patience::for_job(control.size(), cores);
+        let control = Arc::new(control);
         Self {
-            patience: Patience::for_job(control.size(), cores),
-            control: Arc::new(control),
+            patience,
+            status: Publisher::new(RankHome {
+                control: Arc::clone(&control),
+                rank,
+            }),
+            refresher: None,
+            control,
             rank,
             generation: process::generation(),
             progress: Mutex::new(Progress {
@@ -57,6 +68,17 @@ impl Core {
                 sites: SiteIndex::new(),
             }),
         }
+    }
+
+    /// This rank with a thread that refreshes its record every `interval`, if there is one.
+    pub(crate) fn refreshing(mut self, interval: Option<Duration>) -> Self {
+        self.refresher = interval.map(|interval| Refresher::start(&self.status, interval));
+        self
+    }
+
+    /// This rank's record on the status board.
+    pub(crate) fn status(&self) -> &Publisher {
+        &self.status
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {

@@ -12,6 +12,7 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
+    board::RecordLatch,
     calls::CallLog,
     cell::{FailureWord, RankCell},
     primitive::{AtomicU32, AtomicU64},
@@ -87,16 +88,8 @@ pub(crate) struct RankBlock {
     pub(crate) cell: RankCell,
     pub(crate) calls: CallLog,
     pub(crate) sites: SiteTable,
-    /// For the status board. Part of the layout so that the cost of its stores can be measured
-    /// before anybody reads it.
-    pub(crate) board: Board,
-}
-
-/// Room for the status record of one rank.
-#[derive(Debug)]
-#[repr(C, align(128))]
-pub(crate) struct Board {
-    pub(crate) words: [AtomicU64; 32],
+    /// What the rank says about itself; see [`crate::board`].
+    pub(crate) board: RecordLatch,
 }
 
 /// What the two sides of a segment must agree on besides the version: a compiler or an architecture
@@ -113,6 +106,7 @@ pub(crate) const FINGERPRINT: u64 = {
         offset_of!(RankBlock, calls),
         offset_of!(RankBlock, sites),
         offset_of!(RankBlock, board),
+        size_of::<RecordLatch>(),
         size_of::<RankCell>(),
         offset_of!(RankCell, bell),
         offset_of!(RankCell, sleepers),

@@ -27,9 +27,11 @@
 //! | publish and await | `round` |
 //! | algorithms | `collective`, `reduce` |
 //! | calls: signature, log, explanation | `calls`, `sites`, `explain`, `core` |
-//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`observer`], [`inspect`] |
+//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`board`], [`observer`], [`inspect`] |
 #![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
 
+#[cfg(loom)]
+mod board;
 mod cell;
 mod failure;
 #[cfg(loom)]
@@ -44,6 +46,8 @@ mod wait;
 mod abort;
 #[cfg(not(loom))]
 mod activity;
+#[cfg(not(loom))]
+pub mod board;
 #[cfg(not(loom))]
 mod calls;
 #[cfg(all(not(loom), feature = "cobre-comm"))]
@@ -101,7 +105,7 @@ pub use self::{
     communicator::ShmComm,
     config::{
         ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, LAUNCHER_VAR, NAME_VAR, RANK_VAR, SIZE_VAR,
-        STAGING_VAR,
+        STAGING_VAR, STATUS_INTERVAL_VAR,
     },
     error::InitError,
     layout::MAX_RANKS,

@@ -4,6 +4,7 @@ use cobre_comm_trait::{CommError, FailureCause};
 
 use crate::{
     activity::{self, Activity},
+    board::{self, Member},
     cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED},
     config::{self, NAME_VAR, SIZE_VAR},
     control::Control,
@@ -97,6 +98,15 @@ impl Observer {
     #[must_use]
     pub fn activity(&self, rank: usize) -> Activity {
         activity::of(&self.control, rank)
+    }
+
+    /// Rank `rank` with its record on the status board.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn member(&self, rank: usize) -> Member {
+        board::job::member(&self.control, rank, None)
     }
 
     /// Fails the job, unless it has failed already, and wakes every rank that waits.

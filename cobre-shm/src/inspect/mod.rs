@@ -10,6 +10,7 @@
 
 mod copy;
 
+use core::mem::offset_of;
 use std::{
     fs::File,
     io,
@@ -21,10 +22,11 @@ use cobre_comm_trait::CommError;
 pub use crate::identify::Strange;
 use crate::{
     activity::{self, Activity},
+    board::{self, Record, State},
     cell::Members,
     control::Control,
     explain, failure, identify,
-    layout::{LAYOUT_VERSION, MAGIC},
+    layout::{LAYOUT_VERSION, MAGIC, RankBlock},
     observer::{self, Membership},
     primitive::Ordering,
     sys::lock,
@@ -60,7 +62,7 @@ pub enum JobState {
 }
 
 /// One rank of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RankView {
     /// Whether a process is the rank.
@@ -73,6 +75,11 @@ pub struct RankView {
     pub is_alive: bool,
     /// What it does.
     pub activity: Activity,
+    /// The same in one word, with what it said about itself.
+    pub state: State,
+    /// What it said last on the status board; `None` if it published so fast that no attempt to read
+    /// succeeded.
+    pub record: Option<Record>,
     /// Collectives begun.
     pub calls: u64,
     /// Whether it has been told of the job's failure.
@@ -80,7 +87,7 @@ pub struct RankView {
 }
 
 /// A job, or a communicator split from one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct JobView {
     /// The number of the control segment in its file system: tells jobs apart.
@@ -149,12 +156,18 @@ fn state(control: &Control) -> JobState {
 fn ranks(file: &File, control: &Control) -> io::Result<Vec<RankView>> {
     let view = |rank| {
         let presence = &control.cell(rank).presence;
+        let activity = activity::of(control, rank);
+        // From the file: the copy may be of a moment in which a record was being written.
+        let offset = control.geometry().block_offset(rank) + offset_of!(RankBlock, board);
+        let record = Record::read_from(file, offset as u64)?;
         Ok(RankView {
             membership: observer::membership(control, rank),
             pid: presence.pid.load(Ordering::Relaxed),
             pid_namespace: presence.pid_namespace.load(Ordering::Relaxed),
             is_alive: lock::is_held(file, rank)?,
-            activity: activity::of(control, rank),
+            state: board::job::state(control, rank, record.as_ref(), &activity),
+            record,
+            activity,
             calls: control.block(rank).calls.last().0,
             saw_failure: presence.saw_failure.load(Ordering::Relaxed) == 1,
         })

@@ -6,6 +6,7 @@
 //! staging buffer rewritten too early is a reported race. `loom-mutations.sh` takes each ordering
 //! and fence away in turn and expects these tests to fail.
 
+mod latch;
 pub(crate) mod park;
 mod tests;
 

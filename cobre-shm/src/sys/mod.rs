@@ -8,3 +8,5 @@ pub(crate) mod park;
 pub(crate) mod process;
 #[cfg(not(loom))]
 pub(crate) mod shm;
+#[cfg(not(loom))]
+pub(crate) mod usage;

@@ -1,0 +1,182 @@
+//! A member's hand on its own record.
+
+use core::{fmt, time::Duration};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{
+    record::{Progress, Record, RecordLatch, State, Text},
+    service::ServiceTimes,
+};
+use crate::sys::{clock, process, usage};
+
+/// The time constant of the smoothed queue.
+const SMOOTHING: Duration = Duration::from_secs(10);
+
+/// Where a record lies; keeps its memory.
+pub(crate) trait Home: fmt::Debug + Send + Sync {
+    /// The record's latch, which this process alone writes.
+    fn latch(&self) -> &RecordLatch;
+}
+
+/// Writes this member's record. Every method publishes at once, never waits for a reader, and stamps
+/// the record with the time.
+///
+/// Clones write the same record, from any thread. In a forked child, which is not the member, every
+/// method does nothing.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    home: Box<dyn Home>,
+    current: Mutex<Current>,
+    /// The process generation that is the member; a forked child's differs.
+    generation: u32,
+}
+
+/// The record as this process knows it, and what its averages are made from.
+#[derive(Debug, Default)]
+struct Current {
+    record: Record,
+    services: ServiceTimes,
+}
+
+impl Publisher {
+    pub(crate) fn new(home: impl Home + 'static) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                home: Box::new(home),
+                current: Mutex::default(),
+                generation: process::generation(),
+            }),
+        }
+    }
+
+    /// Says what this member is doing. In a job: what it is doing between collectives.
+    pub fn state(&self, state: State) {
+        self.publish(|current| current.record.load.state = state);
+    }
+
+    /// Says how many requests wait.
+    pub fn queue(&self, depth: u64) {
+        self.publish(|current| current.record.load.queue = depth);
+    }
+
+    /// Counts `items` more done.
+    pub fn items(&self, items: u64) {
+        self.publish(|current| current.record.load.items += items);
+    }
+
+    /// Counts one more item done, which took `service`; policies that estimate use it.
+    pub fn served(&self, service: Duration) {
+        self.publish(|current| {
+            let load = &mut current.record.load;
+            load.items += 1;
+            current.services.add(service);
+            load.mean_service_ns = current.services.mean_ns();
+            load.p90_service_ns = current.services.quantile_ns(0.9);
+        });
+    }
+
+    /// Says how far the work is: `done` of `total` units, 0 if the total is not known.
+    pub fn progress(&self, done: u64, total: u64) {
+        self.publish(|current| current.record.progress = Some(Progress { done, total }));
+    }
+
+    /// Says something else, up to [`TEXT_BYTES`](super::TEXT_BYTES); what does not fit is cut.
+    pub fn text(&self, text: &str) {
+        self.publish(|current| current.record.text = Text::new(text));
+    }
+
+    /// Changes several things at once: readers see all of them or none.
+    pub fn update(&self, change: impl FnOnce(&mut Record)) {
+        self.publish(|current| change(&mut current.record));
+    }
+
+    /// Reads this process' memory and CPU time, and says them. The refresher does it by itself.
+    pub fn refresh(&self) {
+        let usage = usage::of_this_process();
+        self.publish(|current| {
+            let record = &mut current.record;
+            (record.resident, record.peak) = (usage.resident, usage.peak);
+            record.cpu = usage.cpu;
+        });
+    }
+
+    #[inline]
+    fn publish(&self, change: impl FnOnce(&mut Current)) {
+        if self.shared.generation != process::generation() {
+            return;
+        }
+        let mut current = self.shared.current.lock();
+        let current = match &mut current {
+            Ok(current) => &mut **current,
+            // A panic inside `update`; the record is still one.
+            Err(poisoned) => &mut **PoisonError::get_mut(poisoned),
+        };
+        let before = current.record.load;
+        change(current);
+        let load = &mut current.record.load;
+        load.updated_ns = clock::now();
+        // What was the queue until now, weighed by how long it was; a low-pass of first order.
+        let passed = load.updated_ns.saturating_sub(before.updated_ns) as f64;
+        if before.updated_ns > 0 {
+            let weight = passed / (passed + SMOOTHING.as_nanos() as f64);
+            load.smoothed_queue += (before.queue as f64 - load.smoothed_queue) * weight;
+        }
+        current.record.publish(self.shared.home.latch());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Home, Publisher};
+    use crate::board::record::{Progress, Record, RecordLatch, State};
+    use core::time::Duration;
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct Heap(Arc<RecordLatch>);
+
+    impl Home for Heap {
+        fn latch(&self) -> &RecordLatch {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_read() {
+        let latch = Arc::new(RecordLatch::new());
+        let publisher = Publisher::new(Heap(Arc::clone(&latch)));
+        let read = || Record::read(&latch).unwrap();
+        publisher.state(State::Busy);
+        publisher.queue(4);
+        publisher.items(2);
+        publisher.served(Duration::from_micros(3));
+        publisher.progress(5, 9);
+        publisher.text("on stage 3");
+        publisher.refresh();
+        let record = read();
+        assert_eq!(record.load.state, State::Busy);
+        assert_eq!((record.load.queue, record.load.items), (4, 3));
+        assert_eq!(record.load.mean_service_ns, 3000);
+        assert_eq!(record.progress, Some(Progress { done: 5, total: 9 }));
+        assert_eq!(record.text.as_str(), "on stage 3");
+        assert!(record.resident > 0 && record.load.updated_ns > 0);
+        publisher.update(|record| record.load.queue = 6);
+        assert_eq!(read().load.queue, 6);
+    }
+
+    #[test]
+    fn a_panic_in_an_update_does_not_silence_the_member() {
+        let latch = Arc::new(RecordLatch::new());
+        let publisher = Publisher::new(Heap(Arc::clone(&latch)));
+        let panics = publisher.clone();
+        let join = std::thread::spawn(move || panics.update(|_| panic!("expected")));
+        assert!(join.join().is_err());
+        publisher.queue(1);
+        assert_eq!(Record::read(&latch).unwrap().load.queue, 1);
+    }
+}
