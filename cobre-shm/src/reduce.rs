@@ -5,7 +5,7 @@
 use cobre_comm_trait::{ReduceOp, Reducible};
 
 /// Elements folded at a time, so that the running result stays in the first-level cache.
-const BLOCK: usize = 1024;
+pub(crate) const BLOCK: usize = 1024;
 
 /// `out[k]` becomes `source(0)[k]` combined with `source(1)[k]`, then `source(2)[k]` and so on, for
 /// all `len` elements.

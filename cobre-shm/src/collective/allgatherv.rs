@@ -5,7 +5,7 @@
 
 use core::ops::Range;
 
-use super::{JobRounds, copy_inline};
+use super::{JobRounds, copy_inline, copy_piece, piece_bytes};
 use crate::{cell::INLINE_BYTES, round::Audience, staging, wait::Stopped};
 
 /// Where each rank's elements go, in elements of `width` bytes.
@@ -52,16 +52,16 @@ pub(crate) fn allgatherv(
         return inline(rounds, send, recv, layout);
     }
     let control = rounds.members();
-    let slot = control.geometry().slot_bytes();
-    for start in (0..longest).step_by(slot) {
-        let piece = start..start.saturating_add(slot).min(longest);
+    let step = piece_bytes(control);
+    for start in (0..longest).step_by(step) {
+        let piece = start..start.saturating_add(step).min(longest);
         let round = rounds.open()?;
         let mine = &send[start.min(send.len())..piece.end.min(send.len())];
-        staging::copy_in(control, rounds.rank(), round, mine);
+        staging::put(control, rounds.rank(), round, 0, mine);
         rounds.publish(round, Audience::Everyone, |_| {});
         rounds.await_everyone(round, |peer| {
             let place = layout.place(peer, &piece);
-            staging::copy_out(control, peer, round, &mut recv[place]);
+            copy_piece(control, peer, round, &mut recv[place]);
         })?;
     }
     Ok(())

@@ -3,23 +3,26 @@
 //! | message | algorithm |
 //! |---|---|
 //! | fits a cell | one exchange; every rank folds everything |
-//! | small, or two ranks | one exchange per piece through staging; every rank folds everything |
-//! | large | per piece two exchanges: contributions, of which each rank folds its share of the elements, then the shares (reduce-scatter and allgather, Rabenseifner 2004, with a flat rank-order fold instead of recursive halving, so that no operands are regrouped) |
+//! | small | one exchange through staging; every rank folds everything |
+//! | large | in pieces; each rank folds its share of the elements and writes the result where the operands stood, in every peer's buffer (reduce-scatter and allgather, Rabenseifner 2004, with a flat rank-order fold instead of recursive halving, so that no operands are regrouped) |
+
+use core::ops::Range;
 
 use cobre_comm_trait::{ReduceOp, Reducible, block_range};
 
-use super::JobRounds;
+use super::{JobRounds, piece_bytes};
 use crate::{
-    cell::INLINE_BYTES, control::Control, reduce, round::Audience, staging, wait::Stopped,
+    cell::INLINE_BYTES,
+    control::Control,
+    reduce,
+    round::Audience,
+    staging::{self, LINE},
+    wait::Stopped,
 };
 
 /// Up to this many bytes of all ranks together, folding everything everywhere costs less than the
-/// second exchange.
-const REDUNDANT_BYTES: usize = 32 << 10;
-
-/// The longest piece. Both of its buffers, and those of a peer, stay in a core's second-level cache,
-/// and ranks that are not in step copy and fold at the same time.
-const PIECE_BYTES: usize = 32 << 10;
+/// second exchange; of two ranks, whose second exchange costs little, and of more.
+const REDUNDANT_BYTES: [usize; 2] = [4 << 10, 32 << 10];
 
 /// Combines everybody's `send` into `recv`; the arguments have been checked.
 pub(crate) fn allreduce<T: Reducible>(
@@ -28,23 +31,16 @@ pub(crate) fn allreduce<T: Reducible>(
     recv: &mut [T],
     op: ReduceOp,
 ) -> Result<(), Stopped> {
-    let bytes = size_of_val(send);
-    if bytes <= INLINE_BYTES {
-        return inline(rounds, send, recv, op);
-    }
+    let (bytes, size) = (size_of_val(send), rounds.size());
     let slot = rounds.members().geometry().slot_bytes();
-    let piece = slot.min(PIECE_BYTES) / size_of::<T>();
-    let pieces = send.chunks(piece).zip(recv.chunks_mut(piece));
-    if rounds.size() <= 2 || bytes.saturating_mul(rounds.size()) <= REDUNDANT_BYTES {
-        for (send, recv) in pieces {
-            redundant(rounds, send, recv, op)?;
-        }
+    let redundant_bytes = REDUNDANT_BYTES[usize::from(size > 2)];
+    if bytes <= INLINE_BYTES {
+        inline(rounds, send, recv, op)
+    } else if bytes.saturating_mul(size) <= redundant_bytes.min(slot) {
+        redundant(rounds, send, recv, op)
     } else {
-        for (send, recv) in pieces {
-            shared_out(rounds, send, recv, op)?;
-        }
+        shared_out(rounds, send, recv, op)
     }
-    Ok(())
 }
 
 fn inline<T: Reducible>(
@@ -67,7 +63,7 @@ fn inline<T: Reducible>(
     Ok(())
 }
 
-/// One piece: everybody folds all of it.
+/// Everybody folds everything.
 fn redundant<T: Reducible>(
     rounds: &mut JobRounds<'_>,
     send: &[T],
@@ -75,8 +71,11 @@ fn redundant<T: Reducible>(
     op: ReduceOp,
 ) -> Result<(), Stopped> {
     #![allow(unsafe_code)]
-    let round = exchange(rounds, send)?;
+    let round = rounds.open()?;
     let (control, rank) = (rounds.members(), rounds.rank());
+    staging::put(control, rank, round, 0, bytemuck::cast_slice(send));
+    rounds.publish(round, Audience::Everyone, |_| {});
+    rounds.await_everyone(round, |_| {})?;
     let source = |peer| contribution(control, rank, send, peer, round);
     // SAFETY: every peer's buffer holds `send.len()` elements (the signatures agree), aligned to the
     // page, and is not rewritten before this rank publishes a later round.
@@ -84,30 +83,89 @@ fn redundant<T: Reducible>(
     Ok(())
 }
 
-/// One piece: each rank folds its share of the elements and shows the result.
+/// Piece after piece. In one and the same round the ranks show their contributions to a piece and
+/// the results of the one before.
 fn shared_out<T: Reducible>(
     rounds: &mut JobRounds<'_>,
     send: &[T],
     recv: &mut [T],
     op: ReduceOp,
 ) -> Result<(), Stopped> {
-    #![allow(unsafe_code)]
-    let round = exchange(rounds, send)?;
     let (control, rank, size) = (rounds.members(), rounds.rank(), rounds.size());
-    let mine = block_range(send.len(), size, rank);
-    let source = |peer| contribution(control, rank, send, peer, round).wrapping_add(mine.start);
-    // SAFETY: as in `redundant`; the share lies inside the piece.
-    unsafe { reduce::fold(op, &mut recv[mine.clone()], size, source) };
-    let results = rounds.open()?;
-    staging::copy_in(control, rank, results, bytemuck::cast_slice(&recv[mine]));
-    rounds.publish(results, Audience::Everyone, |_| {});
-    rounds.await_everyone(results, |peer| {
-        let share = &mut recv[block_range(send.len(), size, peer)];
-        staging::copy_out(control, peer, results, bytemuck::cast_slice_mut(share));
-    })
+    let piece = piece_bytes(control) / size_of::<T>();
+    let pieces = send.len().div_ceil(piece);
+    let elements = |turn: usize| turn * piece..((turn + 1) * piece).min(send.len());
+    for turn in 0..=pieces {
+        let round = rounds.open()?;
+        if turn < pieces {
+            contribute(control, rank, round, &send[elements(turn)]);
+        }
+        rounds.publish(round, Audience::Everyone, |_| {});
+        rounds.await_everyone(round, |peer| {
+            if turn > 0 {
+                // The peer has written its results in the buffer of the round before.
+                let before = &mut recv[elements(turn - 1)];
+                let share = share::<T>(before.len(), size, peer);
+                let offset = share.start * size_of::<T>();
+                let into = bytemuck::cast_slice_mut(&mut before[share]);
+                staging::get(control, rank, round - 1, offset, into);
+            }
+        })?;
+        if turn < pieces {
+            let (send, recv) = (&send[elements(turn)], &mut recv[elements(turn)]);
+            fold_share(rounds, round, send, recv, op);
+        }
+    }
+    Ok(())
 }
 
-/// Where the piece of `peer` lies: this rank's own in `send`, a peer's in its staging buffer.
+/// Copies the piece `send` into this rank's buffer, except its own share, which nobody else reads.
+fn contribute<T: Reducible>(control: &Control, rank: usize, round: u64, send: &[T]) {
+    let own = share::<T>(send.len(), control.geometry().size(), rank);
+    for range in [0..own.start, own.end..send.len()] {
+        let offset = range.start * size_of::<T>();
+        let bytes = bytemuck::cast_slice(&send[range]);
+        staging::put(control, rank, round, offset, bytes);
+    }
+}
+
+/// Folds this rank's share of the piece into its place in `recv`, and copies the result to where
+/// each peer's operands stood.
+fn fold_share<T: Reducible>(
+    rounds: &JobRounds<'_>,
+    round: u64,
+    send: &[T],
+    recv: &mut [T],
+    op: ReduceOp,
+) {
+    #![allow(unsafe_code)]
+    let (control, rank, size) = (rounds.members(), rounds.rank(), rounds.size());
+    let own = share::<T>(send.len(), size, rank);
+    // In blocks, so that the operands' lines are still near when the result takes their place.
+    for start in own.clone().step_by(reduce::BLOCK) {
+        let block = start..own.end.min(start + reduce::BLOCK);
+        let source = |peer| contribution(control, rank, send, peer, round).wrapping_add(start);
+        let result = &mut recv[block];
+        // SAFETY: every peer's buffer holds the piece except the peer's share (the signatures
+        // agree), aligned to the page. This rank alone uses its share of it until it publishes a
+        // later round, and writes only after this.
+        unsafe { reduce::fold(op, result, size, source) };
+        for peer in rounds.peers() {
+            let bytes = bytemuck::cast_slice(result);
+            staging::put(control, peer, round, start * size_of::<T>(), bytes);
+        }
+    }
+}
+
+/// The elements of a piece of `len` that `rank` folds: whole cache lines, so that no line has two
+/// writers.
+fn share<T>(len: usize, size: usize, rank: usize) -> Range<usize> {
+    let line = LINE / size_of::<T>();
+    let lines = block_range(len.div_ceil(line), size, rank);
+    (lines.start * line).min(len)..(lines.end * line).min(len)
+}
+
+/// Where the contribution of `peer` lies: this rank's own in `send`, a peer's in its staging buffer.
 fn contribution<T>(
     control: &Control,
     rank: usize,
@@ -120,14 +178,4 @@ fn contribution<T>(
     } else {
         control.staging(peer, round).cast_const().cast()
     }
-}
-
-/// Shows `send` to everybody through staging, and waits until everybody has shown theirs.
-fn exchange<T: Reducible>(rounds: &mut JobRounds<'_>, send: &[T]) -> Result<u64, Stopped> {
-    let round = rounds.open()?;
-    let bytes = bytemuck::cast_slice(send);
-    staging::copy_in(rounds.members(), rounds.rank(), round, bytes);
-    rounds.publish(round, Audience::Everyone, |_| {});
-    rounds.await_everyone(round, |_| {})?;
-    Ok(round)
 }

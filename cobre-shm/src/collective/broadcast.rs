@@ -3,7 +3,7 @@
 //! The root waits for nobody, except that a buffer is written again only when its readers have moved
 //! on ([`Rounds::open`](crate::round::Rounds::open)), so it is at most two pieces ahead.
 
-use super::{JobRounds, copy_inline};
+use super::{JobRounds, copy_inline, copy_piece, piece_bytes};
 use crate::{cell::INLINE_BYTES, round::Audience, staging, wait::Stopped};
 
 /// Copies `buffer` of `root` to everybody's.
@@ -16,15 +16,15 @@ pub(crate) fn broadcast(
         return inline(rounds, buffer, root);
     }
     let control = rounds.members();
-    for piece in buffer.chunks_mut(control.geometry().slot_bytes()) {
+    for piece in buffer.chunks_mut(piece_bytes(control)) {
         let round = rounds.open()?;
         if rounds.rank() == root {
-            staging::copy_in(control, root, round, piece);
+            staging::put(control, root, round, 0, piece);
             rounds.publish(round, Audience::Everyone, |_| {});
         } else {
             rounds.publish(round, Audience::Nobody, |_| {});
             rounds.await_peer(root, round)?;
-            staging::copy_out(control, root, round, piece);
+            copy_piece(control, root, round, piece);
         }
     }
     Ok(())

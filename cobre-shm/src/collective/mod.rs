@@ -13,10 +13,31 @@ pub(crate) use allreduce::allreduce;
 pub(crate) use barrier::barrier;
 pub(crate) use broadcast::broadcast;
 
-use crate::{cell::INLINE_BYTES, control::Control, round::Rounds};
+use crate::{cell::INLINE_BYTES, control::Control, round::Rounds, staging};
 
 /// One rank's way through the rounds of one collective of a real job.
 pub(crate) type JobRounds<'a> = Rounds<'a, Control>;
+
+/// Bytes of a piece per rank of the job: a rank's share of a piece, and what two ranks pass to each
+/// other, stays in a core's nearer caches; many ranks, which may have to share cores, take turns less
+/// often.
+const PIECE_PER_RANK: usize = 32 << 10;
+
+/// The longest piece in which a payload passes through staging: whole pages.
+fn piece_bytes(control: &Control) -> usize {
+    let geometry = control.geometry();
+    geometry.slot_bytes().min(geometry.size() * PIECE_PER_RANK)
+}
+
+/// Copies a piece from the front of the staging buffer of `peer`, whose publication of `round` has
+/// been awaited.
+fn copy_piece(control: &Control, peer: usize, round: u64, into: &mut [u8]) {
+    if control.geometry().size() == 2 {
+        staging::take_out(control, peer, round, 0, into);
+    } else {
+        staging::get(control, peer, round, 0, into);
+    }
+}
 
 /// Copies the front of the inline payload of `peer`, whose publication of `round` has been awaited.
 ///

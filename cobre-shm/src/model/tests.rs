@@ -74,6 +74,33 @@ fn broadcast(heap: &Heap, rank: usize, root: usize, state: &mut RoundState) -> R
     Ok(())
 }
 
+/// Pieces that are shared out among two ranks: each changes the other's buffer in place, and shows
+/// the change together with its own next piece.
+fn shared_out(heap: &Heap, rank: usize, state: &mut RoundState) -> Result<(), Stopped> {
+    const PIECES: u64 = 2;
+    let mut rounds = rounds(heap, rank, Operation::Allreduce, state);
+    for turn in 0..=PIECES {
+        let round = rounds.open()?;
+        if turn < PIECES {
+            put(heap, rank, round);
+        }
+        rounds.publish(round, Audience::Everyone, |payload| payload.put(&[]));
+        rounds.await_everyone(round, |_| {})?;
+        if turn > 0 {
+            let before = round - 1;
+            // SAFETY: loom checks that nobody writes the cell meanwhile.
+            let result = heap.staging(rank, before).with(|cell| unsafe { *cell });
+            assert_eq!(result, value(rank, before) + 1, "result in {before}");
+        }
+        if turn < PIECES {
+            // SAFETY: loom checks that nobody else accesses the cell meanwhile.
+            heap.staging(1 - rank, round)
+                .with_mut(|cell| unsafe { *cell += 1 });
+        }
+    }
+    Ok(())
+}
+
 /// Runs `body` as every rank of a job of `size`, in all interleavings with at most `preemptions`
 /// (all, if `None`).
 fn check(
@@ -113,6 +140,20 @@ fn exchanges_reuse_both_slots_without_a_trailing_barrier() {
 #[test]
 fn three_ranks_exchange() {
     check(3, Some(2), exchange);
+}
+
+#[test]
+fn results_come_back_where_the_operands_stood() {
+    check(2, Some(3), shared_out);
+}
+
+#[test]
+fn results_in_place_and_other_collectives_mix() {
+    check(2, Some(2), |heap, rank, state| {
+        broadcast(heap, rank, 1, state)?;
+        shared_out(heap, rank, state)?;
+        exchange(heap, rank, state)
+    });
 }
 
 #[test]
