@@ -12,8 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Kills and reaps every child, and whatever they leave to this process, until there is none.
 ///
-/// The launcher is a subreaper: the orphans of its ranks become its children, also those with a
-/// session or a process group of their own.
+/// The guard is a subreaper: the orphans of its ranks become its children, also those with a session
+/// or a process group of their own. When it is killed they become the launcher's, which is one too.
 pub(crate) fn kill_all() {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -17,6 +17,8 @@ pub(crate) enum Reason {
     BrokenPipe,
     /// The user wants it now.
     Interrupt,
+    /// The guard was killed.
+    GuardLost,
 }
 
 /// What is to be done next.
@@ -42,10 +44,10 @@ impl Ending {
         let terminate_at = match reason {
             Reason::Failure => Some(now + SIMULTANEOUS.min(grace)),
             Reason::Timeout | Reason::BrokenPipe => Some(now),
-            Reason::Interrupt => None,
+            Reason::Interrupt | Reason::GuardLost => None,
         };
         let kill_at = match reason {
-            Reason::Interrupt => now,
+            Reason::Interrupt | Reason::GuardLost => now,
             Reason::Failure | Reason::Timeout | Reason::BrokenPipe => now + grace,
         };
         Self {

@@ -54,6 +54,9 @@ pub(crate) enum LaunchError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The guard was killed before the ranks had started.
+    #[error("the guard of the job was killed; the job was ended")]
+    GuardLost,
     /// The job's shared memory could not be had.
     #[error(transparent)]
     Found(#[from] Box<InitError>),
@@ -90,9 +93,11 @@ impl LaunchError {
             Self::Usage(_) => JobExit::Usage,
             Self::NotInPath { .. } | Self::NoSuchFile { .. } => JobExit::NotFound,
             Self::NotExecutable { .. } | Self::Exec { .. } => JobExit::NotExecutable,
-            Self::Spawn { .. } | Self::Found(_) | Self::OutputDir { .. } | Self::System { .. } => {
-                JobExit::Launcher
-            }
+            Self::Spawn { .. }
+            | Self::GuardLost
+            | Self::Found(_)
+            | Self::OutputDir { .. }
+            | Self::System { .. } => JobExit::Launcher,
         }
     }
 }

@@ -16,9 +16,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Founds a job of `size` ranks under a name that nobody can guess.
-    pub(crate) fn found(size: usize) -> Result<Self, LaunchError> {
-        let name = cobre_shm::random_job_name();
+    /// Founds the job `name` of `size` ranks.
+    pub(crate) fn found(name: String, size: usize) -> Result<Self, LaunchError> {
         let observer = Observer::found(&name, size).map_err(Box::new)?;
         Ok(Self { name, observer })
     }

@@ -5,8 +5,9 @@
 //! 1. *parse*: the command line becomes raw arguments (`cli`);
 //! 2. *plan*: raw arguments become a validated plan, every program found (`plan`, `program`);
 //!    Where ranks go on the machine, if they are to be bound, is decided here too (`binding`);
-//! 3. *found*: the job's control segment is created, before any rank (`job`);
-//! 4. *spawn*: the ranks start (`spawn`);
+//! 3. *guard and found*: the guard is forked (`guard`), which outlives a killed launcher; then the
+//!    job's control segment is created, before any rank (`job`);
+//! 4. *spawn*: the guard starts the ranks (`spawn`) and hands over their pipes (`channel`);
 //! 5. *supervise*: one loop over signals, pipes and timers owns everything that is known about
 //!    the job (`supervise`), relays lines (`output`, `sink`) and feeds standard input (`stdin`);
 //! 6. *report*: the facts become a verdict (`verdict`), and that a text and an exit code
@@ -14,6 +15,7 @@
 #![cfg(target_os = "linux")]
 
 mod binding;
+mod channel;
 mod cli;
 mod cores;
 mod descendants;
@@ -22,10 +24,10 @@ mod ending;
 mod error;
 mod exit_code;
 mod files;
+mod guard;
 mod job;
 mod output;
 mod plan;
-
 mod program;
 mod report;
 mod signal;
@@ -44,14 +46,15 @@ pub use exit_code::JobExit;
 
 use crate::cli::Parsed;
 use crate::error::LaunchError;
+use crate::guard::Guard;
 use crate::job::Job;
 use crate::plan::Plan;
 use crate::supervise::Supervisor;
 
 /// Runs the launcher with the command line `args`, the program's own name first.
 ///
-/// It expects to be the process' only work: it blocks signals, adopts orphans, and at the end
-/// kills and reaps every descendant that is left.
+/// It expects to be the only work of a process with one thread: it forks, blocks signals and adopts
+/// orphans.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
     let segments = match cli::parse(args) {
         Ok(Parsed::Run(segments)) => segments,
@@ -80,11 +83,13 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
         report::bindings(picture);
     }
     let signals = signal::Signals::take()?;
+    let inheritance = spawn::prepare(&signals);
+    // Nobody can guess it.
+    let name = cobre_shm::random_job_name();
+    let guard = Guard::fork(&plan, &name, inheritance)?;
     let files = files::create(&plan)?;
-    let job = Job::found(plan.ranks.len())?;
+    let job = Job::found(name, plan.ranks.len())?;
     let since = Instant::now();
-    let ranks = spawn::all(&plan, &job, &signals)?;
-    Supervisor::new(&plan, job, signals, ranks, files, since)
-        .and_then(Supervisor::run)
-        .inspect_err(|_| descendants::kill_all())
+    let ranks = guard.start_ranks(&plan)?;
+    Supervisor::new(&plan, job, guard, signals, ranks, files, since).and_then(Supervisor::run)
 }

@@ -129,6 +129,10 @@ pub(crate) fn last_words(
     match facts.ending?.0 {
         Reason::BrokenPipe => None,
         Reason::Interrupt => Some("cobre-launch: the job was killed by a second SIGINT\n".into()),
+        Reason::GuardLost => Some(format!(
+            "cobre-launch: the guard of the job was killed, without which nothing would end the \
+             job if the launcher were killed too; so the job was ended; exit code {code}\n"
+        )),
         Reason::Timeout => {
             let limit = duration::show(timeout.unwrap_or_default());
             let late: Vec<usize> = ranks(facts, |end| end.by_launcher);

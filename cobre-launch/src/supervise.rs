@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use cobre_comm_trait::FailureCause;
 
+use crate::channel::RankSet;
 use crate::ending::{Ending, Reason, Step};
 use crate::error::LaunchError;
 use crate::files::RankFiles;
+use crate::guard::{Ended, Guard, Started};
 use crate::job::{Job, Membership};
 use crate::output::{self, Output};
 use crate::plan::Plan;
 use crate::signal::{Event, Signals};
-use crate::spawn::Started;
 use crate::stdin::{self, Broadcast};
 use crate::sys::{Reaped, reap};
 use crate::verdict::{End, Facts, RankEnd, decide};
@@ -32,8 +33,6 @@ const TICK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 struct Rank {
     pid: Pid,
-    /// The launcher has signalled it, of its own accord.
-    signalled: bool,
     end: Option<RankEnd>,
 }
 
@@ -42,6 +41,7 @@ struct Rank {
 pub(crate) struct Supervisor<'a> {
     plan: &'a Plan,
     job: Job,
+    guard: Guard,
     signals: Signals,
     received: Vec<Signal>,
     ranks: Vec<Rank>,
@@ -62,6 +62,7 @@ pub(crate) struct Supervisor<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Ready {
     Signals,
+    Guard,
     Output(output::Ready),
     Stdin(stdin::Ready),
 }
@@ -71,6 +72,7 @@ impl<'a> Supervisor<'a> {
     pub(crate) fn new(
         plan: &'a Plan,
         job: Job,
+        guard: Guard,
         signals: Signals,
         started: Vec<Started>,
         files: Vec<RankFiles>,
@@ -82,7 +84,6 @@ impl<'a> Supervisor<'a> {
         for rank in started {
             ranks.push(Rank {
                 pid: rank.pid,
-                signalled: false,
                 end: None,
             });
             pipes.push([rank.stdout, rank.stderr]);
@@ -92,6 +93,7 @@ impl<'a> Supervisor<'a> {
         Ok(Self {
             plan,
             job,
+            guard,
             signals,
             received: Vec::new(),
             ranks,
@@ -116,7 +118,7 @@ impl<'a> Supervisor<'a> {
             let now = Instant::now();
             let next = self.timers(now);
             if !self.over && self.ranks.iter().all(|rank| rank.end.is_some()) {
-                descendants::kill_all();
+                self.guard.finish();
                 self.job.remove_name();
                 self.output.finish(now);
                 self.stdin = Broadcast::default();
@@ -141,6 +143,10 @@ impl<'a> Supervisor<'a> {
     fn wait(&self, until: Option<Instant>) -> Result<Vec<Ready>, LaunchError> {
         let mut whats = vec![Ready::Signals];
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        if let Some(guard) = self.guard.interest() {
+            whats.push(Ready::Guard);
+            fds.push(PollFd::new(guard, PollFlags::POLLIN));
+        }
         for (what, fd, events) in self.output.interests() {
             whats.push(Ready::Output(what));
             fds.push(PollFd::new(fd, events));
@@ -175,6 +181,7 @@ impl<'a> Supervisor<'a> {
                     self.handle_signal(event, now);
                 }
             }
+            Ready::Guard => self.hear_guard(now),
             Ready::Output(what) => {
                 if let Err(error) = self.output.handle(what, now) {
                     self.stdout_failed(&error, now);
@@ -201,10 +208,7 @@ impl<'a> Supervisor<'a> {
                 self.impatient |= self.over;
                 self.received.push(signal);
                 if !everybody_has_it {
-                    for rank in self.ranks.iter().filter(|rank| rank.end.is_none()) {
-                        // It fails only for a rank that has changed its user.
-                        let _ = kill(rank.pid, signal);
-                    }
+                    self.guard.signal(signal, self.those(|_| true), false);
                 }
             }
         }
@@ -248,8 +252,6 @@ impl<'a> Supervisor<'a> {
             self.begin_end(Reason::Timeout, now);
         }
         if let Some(step) = self.ending.as_mut().and_then(|ending| ending.due(now)) {
-            // Whoever has ended by now has not been ended by us.
-            self.reap(now);
             self.signal_ranks(step);
         }
         [
@@ -268,27 +270,31 @@ impl<'a> Supervisor<'a> {
             .ending
             .as_ref()
             .is_some_and(|e| e.reason == Reason::Failure);
-        for (rank, state) in self.ranks.iter_mut().enumerate() {
-            let joined = self.job.is_joined(rank);
-            let signal = match step {
-                // Its collective tells a joined rank, which may be cleaning up already.
-                Step::Terminate if failure && joined => continue,
-                Step::Terminate => Signal::SIGTERM,
-                Step::Kill => Signal::SIGKILL,
-            };
-            if state.end.is_none() && kill(state.pid, signal).is_ok() {
-                state.signalled = true;
-            }
-        }
+        let (signal, whom) = match step {
+            // Its collective tells a joined rank, which may be cleaning up already.
+            Step::Terminate if failure => (
+                Signal::SIGTERM,
+                self.those(|rank| !self.job.is_joined(rank)),
+            ),
+            Step::Terminate => (Signal::SIGTERM, self.those(|_| true)),
+            Step::Kill => (Signal::SIGKILL, self.those(|_| true)),
+        };
+        self.guard.signal(signal, whom, true);
     }
 
-    fn reap(&mut self, now: Instant) {
+    /// Those of the ranks that still run.
+    fn those(&self, which: impl Fn(usize) -> bool) -> RankSet {
+        let ranks = self.ranks.iter().enumerate();
+        let running = ranks.filter(|(rank, state)| state.end.is_none() && which(*rank));
+        running.map(|(rank, _)| rank).collect()
+    }
+
+    /// Takes note of the ranks that have ended.
+    fn hear_guard(&mut self, now: Instant) {
         let mut ended = Vec::new();
-        while let Reaped::Child(pid, status) = reap() {
-            if let Some(rank) = self.ranks.iter().position(|rank| rank.pid == pid) {
-                self.record(rank, status, now);
-                ended.push(rank);
-            }
+        while let Some(end) = self.guard.next() {
+            self.record(end, now);
+            ended.push(end.rank);
         }
         for rank in ended {
             let end = self.ranks[rank].end;
@@ -301,7 +307,36 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn record(&mut self, rank: usize, status: ExitStatus, now: Instant) {
+    /// The only child is the guard, as long as it lives.
+    fn reap(&mut self, now: Instant) {
+        while let Reaped::Child(pid, _) = reap() {
+            if pid == self.guard.pid {
+                self.guard_lost(now);
+            }
+        }
+    }
+
+    /// Nothing would end the job if this process were killed too: it does not go on. The kernel has
+    /// killed the ranks with the guard, and given the rest to this process.
+    fn guard_lost(&mut self, now: Instant) {
+        self.hear_guard(now);
+        self.guard.forget();
+        self.begin_end(Reason::GuardLost, now);
+        descendants::kill_all();
+        for rank in 0..self.ranks.len() {
+            if self.ranks[rank].end.is_none() {
+                let end = Ended {
+                    rank,
+                    status: ExitStatus::from_raw(Signal::SIGKILL as i32),
+                    by_launcher: true,
+                };
+                self.record(end, now);
+            }
+        }
+    }
+
+    fn record(&mut self, ended: Ended, now: Instant) {
+        let Ended { rank, status, .. } = ended;
         let state = &mut self.ranks[rank];
         let end = RankEnd {
             rank,
@@ -313,7 +348,7 @@ impl<'a> Supervisor<'a> {
             at: now.duration_since(self.started),
             membership: self.job.membership(rank),
             saw_failure: self.job.saw_failure(rank),
-            by_launcher: state.signalled,
+            by_launcher: ended.by_launcher,
         };
         state.end = Some(end);
         if let End::Code(code) = end.end {

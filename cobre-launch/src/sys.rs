@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
@@ -10,7 +12,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::{ForkResult, Pid, getppid};
 
 /// What a rank gets back of the launcher's own settings between fork and exec.
 #[derive(Clone, Copy, Debug)]
@@ -21,12 +23,12 @@ pub(crate) struct Inheritance {
     pub(crate) open_files: (rlim_t, rlim_t),
 }
 
-/// Makes the process of `command` die with the launcher, `parent`, and start as if the launcher
+/// Makes the process of `command` die with its parent, this process, and start as if the launcher
 /// had not touched itself.
-pub(crate) fn die_with_launcher(command: &mut Command, parent: Pid, inheritance: Inheritance) {
+pub(crate) fn die_with_parent(command: &mut Command, parent: Pid, inheritance: Inheritance) {
     let prepare = move || -> io::Result<()> {
         set_pdeathsig(Signal::SIGKILL)?;
-        // The launcher may have died before the request: then nobody is going to send it.
+        // The parent may have died before the request: then nobody is going to send it.
         if getppid() != parent {
             return Err(Errno::ESRCH.into());
         }
@@ -46,6 +48,26 @@ pub(crate) fn keep_on(command: &mut Command, processors: CpuSet) {
     // SAFETY: the closure runs in the child of a single-threaded process; it makes one system call
     // that neither allocates nor locks, and owns plain data only.
     unsafe { command.pre_exec(bind) };
+}
+
+/// Forks this process; `child` is all that the new one does.
+pub(crate) fn fork(child: impl FnOnce()) -> nix::Result<Pid> {
+    // SAFETY: this process has one thread, so the child finds no lock held by another.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            // A panic must not unwind into what the launcher does.
+            let outcome = panic::catch_unwind(AssertUnwindSafe(child));
+            // SAFETY: no handlers run and no buffers are flushed: they are the launcher's.
+            unsafe { libc::_exit(i32::from(outcome.is_err())) }
+        }
+    }
+}
+
+/// Takes a descriptor that has just been received.
+pub(crate) fn own(received: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has made it for this process, and nobody else has been told of it.
+    unsafe { OwnedFd::from_raw_fd(received) }
 }
 
 /// Lets ended children wait to be reaped, also if whoever started us ignored SIGCHLD.

@@ -128,6 +128,7 @@ fn exit(facts: &Facts<'_>, cause: Option<&RankEnd>) -> JobExit {
     match facts.ending {
         Some((Reason::Timeout, _)) => return JobExit::Timeout,
         Some((Reason::BrokenPipe, _)) => return JobExit::BrokenPipe,
+        Some((Reason::GuardLost, _)) => return JobExit::Launcher,
         _ => {}
     }
     if let Some(code) = common_code(facts.ends) {

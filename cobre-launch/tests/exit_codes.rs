@@ -22,13 +22,12 @@ fn eight_ranks_know_their_numbers_and_end_with_0() {
 
 #[test]
 fn ranks_get_the_documented_environment_and_keep_the_rest() {
-    let script =
-        "echo $COBRE_COMM_BACKEND $COBRE_SHM_LAUNCHER-$PPID ${COBRE_SHM_NAME%%-*} $MINE $A";
+    let script = "echo $COBRE_COMM_BACKEND $COBRE_SHM_LAUNCHER ${COBRE_SHM_NAME%%-*} $MINE $A";
     let mut command = launcher(&["-n", "2", "--env", "A=x y", "sh", "-c", script]);
     command.env("MINE", "kept");
     let running = start(command);
     let pid = running.pid();
-    let line = format!("shm {pid}-{pid} /cobre kept x y");
+    let line = format!("shm {pid} /cobre kept x y");
     assert_eq!(running.finish().sorted(), [&line, &line]);
 }
 

@@ -215,3 +215,44 @@ pub fn wait_until_gone(pid: &str) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// The segments that have a name now.
+pub fn segments() -> std::collections::BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths
+        .filter(|path| path.to_string_lossy().contains("/cobre-"))
+        .collect()
+}
+
+/// Waits for what no handshake can tell: that these names are gone.
+pub fn wait_until_unlinked(paths: &[PathBuf]) {
+    let deadline = std::time::Instant::now() + HANG;
+    for path in paths {
+        while path.exists() {
+            let now = std::time::Instant::now();
+            assert!(now < deadline, "{} stays", path.display());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Waits until no process has `setting` in its environment.
+pub fn wait_until_nobody_has(setting: &str) {
+    let deadline = std::time::Instant::now() + HANG;
+    loop {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let has = |entry: &std::fs::DirEntry| {
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            environment
+                .split(|&byte| byte == 0)
+                .any(|line| line == setting.as_bytes())
+        };
+        let Some(entry) = entries.into_iter().find(has) else {
+            return;
+        };
+        let now = std::time::Instant::now();
+        assert!(now < deadline, "{} stays", entry.path().display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

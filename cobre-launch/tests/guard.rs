@@ -1,0 +1,146 @@
+//! What is left when the launcher, its guard, or both with the ranks are killed.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Running, launcher, signal_launcher, start, wait_until_gone};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+/// A rank that starts a child in its group, one in a session of its own, and a daemon; it says
+/// `alive PID` for each of the five processes, and `guard PID`.
+const FAMILY: &str = "
+    sleep 1000 & echo alive $!
+    setsid sh -c 'echo alive $$; (sleep 1000 & echo alive $!); exec sleep 1000' &
+    (setsid sh -c 'echo alive $$; exec sleep 1000' &)
+    echo guard $PPID; echo alive $$; echo name $COBRE_SHM_NAME; exec sleep 1000";
+const PROCESSES: usize = 5;
+
+/// A job of two such ranks that never forms.
+fn family(mut command: std::process::Command) -> (Running, Vec<String>, String, Pid) {
+    command.process_group(0);
+    let mut running = start(command);
+    // The last line a rank writes may come before those of its children.
+    running.read_until("name ", 2);
+    running.read_until("alive ", 2 * PROCESSES);
+    let text = running.read_until("\n", 2 * (PROCESSES + 2));
+    let word = |line: &str| line.split(' ').nth(1).unwrap().to_owned();
+    let of = |kind: &'static str| text.lines().filter(move |line| line.starts_with(kind));
+    let pids = of("alive ").map(word).collect();
+    let name = word(of("name ").next().unwrap());
+    let guard = word(of("guard ").next().unwrap()).parse().unwrap();
+    (running, pids, name, Pid::from_raw(guard))
+}
+
+fn args() -> [&'static str; 5] {
+    ["-n", "2", "sh", "-c", FAMILY]
+}
+
+fn all_gone(pids: &[String], name: &str, guard: Pid) {
+    assert_eq!(pids.len(), 2 * PROCESSES);
+    for pid in pids {
+        wait_until_gone(pid);
+    }
+    // It removes the name last.
+    wait_until_gone(&guard.to_string());
+    assert!(!Path::new(&format!("/dev/shm{name}")).exists());
+}
+
+fn ended(mut running: Running) {
+    while running.runs() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn nothing_outlives_a_killed_launcher() {
+    let (running, pids, name, guard) = family(launcher(&args()));
+    assert!(Path::new(&format!("/dev/shm{name}")).exists());
+    running.signal(Signal::SIGKILL);
+    all_gone(&pids, &name, guard);
+    ended(running);
+}
+
+#[test]
+fn nothing_outlives_a_process_group_that_is_killed() {
+    let (running, pids, name, guard) = family(launcher(&args()));
+    killpg(running.pid(), Signal::SIGKILL).unwrap();
+    all_gone(&pids, &name, guard);
+    ended(running);
+}
+
+#[test]
+fn a_killed_guard_ends_the_job_which_says_so() {
+    let (running, pids, name, guard) = family(launcher(&args()));
+    kill(guard, Signal::SIGKILL).unwrap();
+    let outcome = running.finish();
+    all_gone(&pids, &name, guard);
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome
+            .stderr
+            .contains("cobre-launch: the guard of the job was killed"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_stopped_guard_does_not_keep_a_job_from_being_killed() {
+    let (running, pids, name, guard) = family(signal_launcher(&args()));
+    kill(guard, Signal::SIGSTOP).unwrap();
+    running.signal(Signal::SIGKILL);
+    kill(guard, Signal::SIGCONT).unwrap();
+    all_gone(&pids, &name, guard);
+    ended(running);
+}
+
+#[test]
+fn the_guard_is_no_member_of_the_session_and_ignores_what_ends_others() {
+    let (running, pids, name, guard) = family(signal_launcher(&args()));
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+    ] {
+        kill(guard, signal).unwrap();
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{guard}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<&str> = rest.split(' ').collect();
+    // State, parent, process group, session.
+    assert_eq!(fields[1], running.pid().to_string());
+    assert_eq!(
+        [fields[2], fields[3]],
+        [&guard.to_string(), &guard.to_string()]
+    );
+    assert!(stat.contains("(cobre-guard)"));
+    running.signal(Signal::SIGTERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 143);
+    all_gone(&pids, &name, guard);
+}
+
+#[test]
+fn a_launcher_killed_at_any_moment_of_its_start_leaves_nothing() {
+    let before = common::segments();
+    for micros in (0..8000).step_by(250) {
+        let mut command = launcher(&["-n", "4", "sleep", "1000"]);
+        command.env("COBRE_GUARD_TEST", std::process::id().to_string());
+        let mut running = start(command);
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < std::time::Duration::from_micros(micros) {}
+        let _ = kill(running.pid(), Signal::SIGKILL);
+        while running.runs() {
+            std::thread::yield_now();
+        }
+    }
+    let mark = format!("COBRE_GUARD_TEST={}", std::process::id());
+    common::wait_until_nobody_has(&mark);
+    let mine: Vec<_> = common::segments().difference(&before).cloned().collect();
+    // Those of other tests that run at the same time go by themselves.
+    common::wait_until_unlinked(&mine);
+}
