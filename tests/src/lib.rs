@@ -3,6 +3,7 @@
 //!
 //! Nothing here sleeps to synchronise, and nothing waits for ever: see [`Watchdog`].
 
+pub mod fault;
 pub mod model;
 mod process;
 mod shm;

@@ -147,6 +147,15 @@ impl Process {
         }
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// If it cannot be asked.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait();
+        ended.expect("a child can be waited for").is_some()
+    }
+
     /// Reads on to the end of its output and waits for it.
     ///
     /// # Panics

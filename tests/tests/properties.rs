@@ -1,5 +1,6 @@
 //! Random sequences of operations of random shapes give what a sequential model gives.
 
+use cobre_comm_trait::conformance::Random;
 use cobre_comm_trait::{
     CommData, CommError, Communicator, ReduceOp, Reducible, SharedMemoryProvider, SharedRegion,
     block_range,
@@ -124,29 +125,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A stream of bits from a seed (SplitMix64).
-struct Bits(u64);
-
-impl Bits {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
-
 /// What `rank` sends in the `number`-th step.
 fn sent<T: CommData>(number: usize, rank: usize, len: usize) -> Vec<T> {
-    let mut bits = Bits((number * 64 + rank) as u64);
+    let mut bits = Random::new((number * 64 + rank) as u64);
     let mut elements = vec![T::zeroed(); len];
     for byte in bytemuck::cast_slice_mut::<T, u8>(&mut elements) {
-        *byte = bits.next() as u8;
+        *byte = bits.word() as u8;
     }
     elements
 }
@@ -198,9 +182,9 @@ fn gather<T: CommData>(comm: &ShmComm, number: usize, bytes: &[usize], gap: usiz
         .map(|bytes| bytes / size_of::<T>())
         .collect();
     // Every rank lays its own buffer out: another order, other gaps.
-    let mut own = Bits((number * 64 + comm.rank()) as u64 ^ 0xabcd);
+    let mut own = Random::new((number * 64 + comm.rank()) as u64 ^ 0xabcd);
     let mut order: Vec<usize> = (0..counts.len()).collect();
-    order.sort_by_key(|_| own.next());
+    order.sort_by_key(|_| own.word());
     let mut displs = vec![0; counts.len()];
     let mut end = 0;
     for &rank in &order {
@@ -272,7 +256,7 @@ proptest! {
     ) {
         let smaller = |config: &mut cobre_shm::Config| config.staging_bytes = staging;
         run_threads_with(ranks, smaller, |comm, watchdog| {
-            let mut own = Bits(pace ^ comm.rank() as u64);
+            let mut own = Random::new(pace ^ comm.rank() as u64);
             for (number, step) in steps.iter().enumerate() {
                 watchdog.step(comm.rank(), &format!("{number}: {step:?}"));
                 // Ranks drift apart.

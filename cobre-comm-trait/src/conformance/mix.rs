@@ -43,7 +43,7 @@ fn length(random: &mut Random, most: usize) -> usize {
 }
 
 fn operation<C: SharedMemoryProvider>(probe: &Probe<'_, C>, random: &mut Random, most: usize) {
-    let (size, salt) = (probe.size(), random.next());
+    let (size, salt) = (probe.size(), random.word());
     match random.below(16) {
         0 | 1 => probe.barrier(),
         2..=5 => {

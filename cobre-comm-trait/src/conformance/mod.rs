@@ -37,6 +37,7 @@ mod split;
 mod values;
 
 pub use probe::{Case, Probe, agree};
+pub use values::Random;
 
 use crate::SharedMemoryProvider;
 

@@ -2,16 +2,19 @@
 
 use crate::{CommData, Reducible, block_range};
 
-/// SplitMix64: small, and the same everywhere.
-#[derive(Debug)]
-pub(super) struct Random(u64);
+/// Choices that a seed reproduces: SplitMix64 (Steele et al. 2014), small, and the same everywhere.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    /// The same choices for the same seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    /// Any 64 bits.
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,9 +22,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is not zero.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+    /// A number below `bound`.
+    ///
+    /// # Panics
+    /// If `bound` is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.word() % bound as u64) as usize
     }
 
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
@@ -34,8 +40,8 @@ impl Random {
 /// Bits that differ for every salt, rank and index.
 pub(super) fn bits(salt: u64, rank: usize, index: usize) -> u64 {
     let mut random = Random::new(salt ^ (rank as u64).wrapping_mul(0xd6e8_feb8_6659_fd93));
-    let first = random.next();
-    Random::new(first ^ index as u64).next()
+    let first = random.word();
+    Random::new(first ^ index as u64).word()
 }
 
 /// `len` elements of arbitrary bits, the same for the same salt and rank.
@@ -43,7 +49,7 @@ pub(super) fn fill<T: CommData>(salt: u64, rank: usize, len: usize) -> Vec<T> {
     let mut elements = vec![T::zeroed(); len];
     let mut random = Random::new(bits(salt, rank, 0));
     for chunk in bytemuck::cast_slice_mut::<T, u8>(&mut elements).chunks_mut(8) {
-        chunk.copy_from_slice(&random.next().to_le_bytes()[..chunk.len()]);
+        chunk.copy_from_slice(&random.word().to_le_bytes()[..chunk.len()]);
     }
     elements
 }
@@ -88,7 +94,7 @@ pub(super) fn dawdle(rank: usize, round: usize, microseconds: usize) {
     let steps = bits(0xda3d1e, rank, round) as usize % (microseconds * 100 + 1);
     let mut random = Random::new(steps as u64);
     for _ in 0..steps / 8 {
-        core::hint::black_box(random.next());
+        core::hint::black_box(random.word());
     }
     if steps.is_multiple_of(16) {
         std::thread::yield_now();
