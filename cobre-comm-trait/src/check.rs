@@ -103,6 +103,28 @@ pub fn allreduce<T: Reducible>(
     }
 }
 
+/// The preconditions of [`reduce_into`](crate::SharedExchange::reduce_into), for parts of the
+/// lengths `parts`.
+///
+/// # Errors
+/// [`CommError::InvalidBufferSize`], [`CommError::InvalidReduceOp`].
+pub fn reduce_into<T: Reducible>(
+    mut parts: impl Iterator<Item = usize>,
+    out_len: usize,
+    op: ReduceOp,
+) -> Result<(), CommError> {
+    let odd = parts.find(|&part| part != out_len);
+    allreduce::<T>(odd.unwrap_or(out_len), out_len, op)
+}
+
+/// The preconditions of [`create_exchange`](crate::SharedMemoryProvider::create_exchange).
+///
+/// # Errors
+/// [`CommError::InvalidBufferSize`].
+pub fn create_exchange(size: usize, counts: &[usize]) -> Result<(), CommError> {
+    length(Operation::CreateExchange, "counts", size, counts.len())
+}
+
 /// The preconditions of [`broadcast`](crate::Communicator::broadcast) on one rank.
 ///
 /// # Errors

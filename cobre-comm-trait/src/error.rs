@@ -18,6 +18,10 @@ pub enum Operation {
     CreateRegion,
     /// The end of an epoch of a shared region.
     Fence,
+    /// [`SharedMemoryProvider::create_exchange`](crate::SharedMemoryProvider::create_exchange).
+    CreateExchange,
+    /// [`SharedMemoryProvider::create_reduction`](crate::SharedMemoryProvider::create_reduction).
+    CreateReduction,
     /// [`SharedMemoryProvider::split_local`](crate::SharedMemoryProvider::split_local).
     SplitLocal,
 }
@@ -32,6 +36,8 @@ impl Operation {
             Self::Allreduce => "allreduce",
             Self::Allgatherv => "allgatherv",
             Self::CreateRegion => "create_shared_region",
+            Self::CreateExchange => "create_exchange",
+            Self::CreateReduction => "create_reduction",
             Self::Fence => "fence",
             Self::SplitLocal => "split_local",
         }

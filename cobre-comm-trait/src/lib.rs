@@ -8,6 +8,7 @@
 //! |---|---|
 //! | collectives: allgatherv, allreduce, broadcast, barrier | [`Communicator`] |
 //! | one copy of a table for all ranks, with sound epochs | [`SharedMemoryProvider`] |
+//! | gathers, broadcasts and reductions without copies | [`SharedExchange`], [`SharedReduction`] |
 //! | what may be sent | [`CommData`] |
 //! | what a reduction computes, to the bit | [`Reducible`], [`ReduceOp`] |
 //! | everything that can go wrong, as data | [`CommError`] |
@@ -22,13 +23,17 @@ mod communicator;
 pub mod conformance;
 mod data;
 mod error;
+mod exchange;
 mod local;
 mod reduce;
+mod reduction;
 mod shared_memory;
 
 pub use communicator::Communicator;
 pub use data::CommData;
 pub use error::{Call, CommError, FailureCause, Operation};
-pub use local::{LocalComm, LocalReader, LocalRegion};
+pub use exchange::SharedExchange;
+pub use local::{LocalComm, LocalExchange, LocalReader, LocalReduction, LocalRegion};
 pub use reduce::{ReduceOp, Reducible};
+pub use reduction::SharedReduction;
 pub use shared_memory::{RegionReader, SharedMemoryProvider, SharedRegion, block_range};

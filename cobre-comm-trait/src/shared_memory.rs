@@ -54,12 +54,16 @@
 
 use core::ops::{Deref, Range};
 
-use crate::{CommData, CommError, Communicator};
+use crate::{CommData, CommError, Communicator, Reducible, SharedExchange, SharedReduction};
 
 /// A communicator whose ranks can share memory.
 pub trait SharedMemoryProvider: Communicator {
     /// A region in its write epoch.
     type Region<T: CommData>: SharedRegion<T>;
+    /// An array that everybody writes a part of and reads, again and again.
+    type Exchange<T: CommData>: SharedExchange<T>;
+    /// Operands and their reduction, again and again.
+    type Reduction<T: Reducible>: SharedReduction<T>;
     /// The communicator of the ranks that share memory with this one.
     type Local: Communicator;
 
@@ -72,6 +76,26 @@ pub trait SharedMemoryProvider: Communicator {
     /// [`CommError::AllocationFailed`] on every rank if any of them cannot have its part.
     #[track_caller]
     fn create_shared_region<T: CommData>(&self, len: usize) -> Result<Self::Region<T>, CommError>;
+
+    /// Allocates an exchange to which rank `r` contributes `counts[r]` elements, zero at first, for
+    /// gathers and broadcasts without copies. Collective; `counts` must be the same on all ranks.
+    ///
+    /// # Errors
+    /// [`CommError::InvalidBufferSize`] unless there is a count for each rank, and
+    /// [`CommError::AllocationFailed`] on every rank if any of them cannot have its part.
+    #[track_caller]
+    fn create_exchange<T: CommData>(
+        &self,
+        counts: &[usize],
+    ) -> Result<Self::Exchange<T>, CommError>;
+
+    /// Allocates a reduction of `len` elements from each rank, zero at first, for reductions without
+    /// copies. Collective.
+    ///
+    /// # Errors
+    /// [`CommError::AllocationFailed`] on every rank if any of them cannot have its part.
+    #[track_caller]
+    fn create_reduction<T: Reducible>(&self, len: usize) -> Result<Self::Reduction<T>, CommError>;
 
     /// The communicator of the ranks on this node (`MPI_Comm_split_type` with
     /// `MPI_COMM_TYPE_SHARED`), ordered as here. Collective.

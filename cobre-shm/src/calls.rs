@@ -117,10 +117,10 @@ pub(crate) struct Signature {
     pub(crate) element: Element,
     /// Agreed, except for allgatherv, where it is this rank's own.
     pub(crate) count: u64,
-    /// Total count of an allgatherv, root of a broadcast, region of a fence.
+    /// Total count of an allgatherv, root of a broadcast, region of a fence, reduction (0: none).
     pub(crate) other: u64,
     pub(crate) reduce: Option<ReduceOp>,
-    /// A hash of what does not fit the fields: the counts of an allgatherv.
+    /// A hash of what does not fit the fields: the counts of an allgatherv or an exchange.
     pub(crate) detail: u64,
     /// The rank rejects its own arguments.
     pub(crate) rejected: bool,
@@ -160,6 +160,15 @@ impl Signature {
             .into_iter()
             .fold(mix(what), |hash, word| mix(hash ^ word))
     }
+}
+
+/// The sum of the counts of all ranks, and a hash of them.
+#[inline]
+pub(crate) fn hash_counts(counts: &[usize]) -> (u64, u64) {
+    counts.iter().fold((0, 0), |(total, hash), &count| {
+        let count = count as u64;
+        (total.wrapping_add(count), mix(hash ^ count))
+    })
 }
 
 impl CallLog {
@@ -275,13 +284,22 @@ impl CallLog {
         let count = entry.count.load(Ordering::Relaxed);
         let other = entry.other.load(Ordering::Relaxed);
         let arguments = match (operation, reduce) {
+            (Operation::Allreduce, Some(op)) if other != 0 => {
+                format!("{element}[{count}], {op}, reduction {other}")
+            }
             (Operation::Allreduce, Some(op)) => format!("{element}[{count}], {op}"),
             (Operation::Allgatherv, _) => {
                 let counts = entry.detail.load(Ordering::Relaxed) >> 48;
                 format!("{element}[{count}] of {other} in all, counts #{counts:04x}")
             }
             (Operation::Broadcast, _) => format!("{element}[{count}], root {other}"),
-            (Operation::CreateRegion, _) => format!("{element}[{count}]"),
+            (Operation::CreateRegion | Operation::CreateReduction, _) => {
+                format!("{element}[{count}]")
+            }
+            (Operation::CreateExchange, _) => {
+                let counts = entry.detail.load(Ordering::Relaxed) >> 48;
+                format!("{element}[{count}] in all, counts #{counts:04x}")
+            }
             (Operation::Fence, _) => format!("region {other}, {}", fence_name(count)),
             _ => String::new(),
         };
@@ -305,7 +323,8 @@ fn fence_name(kind: u64) -> &'static str {
     match kind {
         0 => "to the read epoch",
         1 => "to the write epoch",
-        _ => "to the leader's epoch",
+        2 => "to the leader's epoch",
+        _ => "of an exchange",
     }
 }
 

@@ -10,15 +10,13 @@ use cobre_comm_trait::{
 use crate::{
     abort,
     board::{self, Member, Publisher},
-    calls::{Element, Signature},
+    calls::{Element, Signature, hash_counts},
     collective::{self, Layout},
     config::Config,
     core::Core,
     error::InitError,
-    exit, forming,
-    round::mix,
-    split,
-    window::{self, ShmRegion},
+    exit, forming, split,
+    window::{ShmExchange, ShmReduction, ShmRegion},
 };
 
 /// This process' membership of a job, or a job of one.
@@ -108,10 +106,7 @@ impl Communicator for ShmComm {
     ) -> Result<(), CommError> {
         let ranks = (self.core.rank(), self.core.size());
         let checked = check::allgatherv(ranks, send.len(), recv.len(), counts, displs);
-        let (total, hash) = counts.iter().fold((0_u64, 0), |(total, hash), &count| {
-            let count = count as u64;
-            (total.wrapping_add(count), mix(hash ^ count))
-        });
+        let (total, hash) = hash_counts(counts);
         let signature = Signature {
             other: total,
             detail: hash,
@@ -182,11 +177,23 @@ impl Communicator for ShmComm {
 
 impl SharedMemoryProvider for ShmComm {
     type Region<T: CommData> = ShmRegion<T>;
+    type Exchange<T: CommData> = ShmExchange<T>;
+    type Reduction<T: Reducible> = ShmReduction<T>;
     type Local = Self;
 
     #[track_caller]
     fn create_shared_region<T: CommData>(&self, len: usize) -> Result<ShmRegion<T>, CommError> {
-        window::create(&self.core, len, Location::caller())
+        ShmRegion::create(&self.core, len, Location::caller())
+    }
+
+    #[track_caller]
+    fn create_exchange<T: CommData>(&self, counts: &[usize]) -> Result<ShmExchange<T>, CommError> {
+        ShmExchange::create(&self.core, counts, Location::caller())
+    }
+
+    #[track_caller]
+    fn create_reduction<T: Reducible>(&self, len: usize) -> Result<ShmReduction<T>, CommError> {
+        ShmReduction::create(&self.core, len, Location::caller())
     }
 
     #[track_caller]

@@ -115,7 +115,7 @@ impl Failure {
 }
 
 /// Operations as they stand in shared memory, from 1.
-const OPERATIONS: [Operation; 7] = [
+const OPERATIONS: [Operation; 9] = [
     Operation::Barrier,
     Operation::Broadcast,
     Operation::Allreduce,
@@ -123,6 +123,8 @@ const OPERATIONS: [Operation; 7] = [
     Operation::CreateRegion,
     Operation::Fence,
     Operation::SplitLocal,
+    Operation::CreateExchange,
+    Operation::CreateReduction,
 ];
 
 /// The number of an operation in shared memory.

@@ -110,7 +110,7 @@ pub use self::{
     error::InitError,
     layout::MAX_RANKS,
     names::random_job_name,
-    window::{ShmReader, ShmRegion},
+    window::{ShmExchange, ShmReader, ShmReduction, ShmRegion},
 };
 
 /// Joins the job that the environment describes, and returns when all its ranks have. Collective.

@@ -25,6 +25,14 @@ fn window_reads_what_was_written() {
 }
 
 #[test]
+fn each_cut_of_the_exchange_is_best_at_its_own_point() {
+    assert_eq!(
+        printed_by(env!("CARGO_BIN_EXE_exchange")),
+        "10 cuts after 19 iterations: best at [1, 1, 1, 1, 1, 1, 1, 1, 1, 1] points\n"
+    );
+}
+
+#[test]
 fn collectives_prints_a_line_per_collective_and_size() {
     let printed = printed_by(env!("CARGO_BIN_EXE_collectives"));
     assert_eq!(printed.lines().count(), 3 + 1 + 3 * 7, "{printed}");

@@ -16,6 +16,7 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     of::<C, SendUnlikeCounts>(&mut cases);
     of::<C, RangesThatOverlap>(&mut cases);
     of::<C, NoSuchRoot>(&mut cases);
+    of::<C, PartsOfAnotherSize>(&mut cases);
     cases
 }
 
@@ -26,8 +27,8 @@ trait Mistake {
     const MIN_RANKS: usize = 1;
     const OPERATION: Operation;
 
-    fn wrong(comm: &impl Communicator) -> Result<(), CommError>;
-    fn right(comm: &impl Communicator) -> Result<(), CommError>;
+    fn wrong(comm: &impl SharedMemoryProvider) -> Result<(), CommError>;
+    fn right(comm: &impl SharedMemoryProvider) -> Result<(), CommError>;
     /// What the rank that made it is told.
     fn error(size: usize) -> CommError;
 }
@@ -74,7 +75,7 @@ pub(super) fn check_call<C: Communicator>(
     });
 }
 
-fn own_error<C: Communicator, M: Mistake>(probe: &Probe<'_, C>) {
+fn own_error<C: SharedMemoryProvider, M: Mistake>(probe: &Probe<'_, C>) {
     let (outcome, expected) = (M::wrong(probe.comm), Err(M::error(probe.size())));
     probe.check(outcome == expected, || {
         format!("{outcome:?} instead of {expected:?}")
@@ -150,11 +151,11 @@ macro_rules! mistake {
             $(const MIN_RANKS: usize = $least;)?
             const OPERATION: Operation = Operation::$operation;
 
-            fn wrong($wrong: &impl Communicator) -> Result<(), CommError> {
+            fn wrong($wrong: &impl SharedMemoryProvider) -> Result<(), CommError> {
                 $wrong_call
             }
 
-            fn right($right: &impl Communicator) -> Result<(), CommError> {
+            fn right($right: &impl SharedMemoryProvider) -> Result<(), CommError> {
                 $right_call
             }
 
@@ -272,4 +273,11 @@ mistake! {
     wrong(comm) comm.broadcast(&mut [1.0; 3], comm.size() + 3);
     right(comm) comm.broadcast(&mut [1.0; 3], 0);
     error(size) CommError::InvalidRoot { root: size + 3, size };
+}
+
+mistake! {
+    PartsOfAnotherSize(CreateExchange) as "create_exchange_for_too_many";
+    wrong(comm) comm.create_exchange::<f64>(&vec![2; comm.size() + 1]).map(drop);
+    right(comm) comm.create_exchange::<f64>(&vec![2; comm.size()]).map(drop);
+    error(size) wrong_length(Operation::CreateExchange, "counts", size, size + 1);
 }

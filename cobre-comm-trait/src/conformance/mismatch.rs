@@ -3,7 +3,8 @@
 use super::errors::{check_call, stays, warm_up};
 use super::{Case, Probe};
 use crate::{
-    Call, CommError, Communicator, Operation, ReduceOp, SharedMemoryProvider, SharedRegion,
+    Call, CommError, Communicator, Operation, ReduceOp, SharedExchange, SharedMemoryProvider,
+    SharedReduction, SharedRegion,
 };
 
 pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
@@ -25,6 +26,11 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     of::<C, LengthOfLargeBroadcast>(&mut cases);
     of::<C, SomethingAndNothing>(&mut cases);
     of::<C, LengthOfRegion>(&mut cases);
+    of::<C, CountsOfExchange>(&mut cases);
+    of::<C, ElementOfSharedReduction>(&mut cases);
+    of::<C, FenceOfAnotherExchange>(&mut cases);
+    of::<C, AnotherSharedReduction>(&mut cases);
+    of::<C, PrivateForSharedReduction>(&mut cases);
     of::<C, RootOfBroadcast>(&mut cases);
     of::<C, OperationOfReduction>(&mut cases);
     of::<C, CountsOfGather>(&mut cases);
@@ -334,5 +340,108 @@ impl Disagreement for PopulationForFence {
     fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
         let region = comm.create_shared_region::<f64>(10)?;
         region.populate_by_leader(|_| {}).map(drop)
+    }
+}
+
+disagreement! {
+    CountsOfExchange as "counts_of_create_exchange";
+    usual CreateExchange (comm) comm.create_exchange::<f64>(&vec![2; comm.size()]).map(drop);
+    odd CreateExchange (comm) {
+        let mut counts = vec![2; comm.size()];
+        (counts[0], counts[1]) = (1, 3);
+        comm.create_exchange::<f64>(&counts).map(drop)
+    };
+}
+
+disagreement! {
+    ElementOfSharedReduction as "element_of_create_reduction";
+    usual CreateReduction (comm) comm.create_reduction::<f64>(10).map(drop);
+    odd CreateReduction (comm) comm.create_reduction::<u64>(10).map(drop);
+}
+
+/// A rank that fences its exchanges in another order.
+struct FenceOfAnotherExchange;
+
+impl Disagreement for FenceOfAnotherExchange {
+    const NAMES: [&'static str; 2] = [
+        "mismatch::fence_of_another_exchange_of_the_first",
+        "mismatch::fence_of_another_exchange_of_the_last",
+    ];
+    const OPERATIONS: [Operation; 2] = [Operation::Fence, Operation::Fence];
+    const NUMBER: u64 = 5;
+
+    fn usual(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        fence_one_of_two(comm, 0)
+    }
+
+    fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        fence_one_of_two(comm, 1)
+    }
+}
+
+/// After a failure a slice is empty, or what it was if the fence has not begun.
+fn fence_one_of_two(comm: &impl SharedMemoryProvider, which: usize) -> Result<(), CommError> {
+    let counts = vec![10; comm.size()];
+    let mut exchanges = [
+        comm.create_exchange::<f64>(&counts)?,
+        comm.create_exchange::<f64>(&counts)?,
+    ];
+    let outcome = exchanges[which].fence();
+    let (part, shown) = exchanges[which].split_mut();
+    let whole = part.len() == 10 && shown.len() == 10 * comm.size();
+    assert!(whole || part.is_empty() && shown.is_empty());
+    outcome
+}
+
+/// A rank that reduces its reductions in another order.
+struct AnotherSharedReduction;
+
+impl Disagreement for AnotherSharedReduction {
+    const NAMES: [&'static str; 2] = [
+        "mismatch::another_shared_reduction_of_the_first",
+        "mismatch::another_shared_reduction_of_the_last",
+    ];
+    const OPERATIONS: [Operation; 2] = [Operation::Allreduce, Operation::Allreduce];
+    const NUMBER: u64 = 5;
+
+    fn usual(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        reduce_one_of_two(comm, 0)
+    }
+
+    fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        reduce_one_of_two(comm, 1)
+    }
+}
+
+fn reduce_one_of_two(comm: &impl SharedMemoryProvider, which: usize) -> Result<(), CommError> {
+    let mut reductions = [
+        comm.create_reduction::<f64>(10)?,
+        comm.create_reduction::<f64>(10)?,
+    ];
+    let outcome = reductions[which].reduce(ReduceOp::Sum).map(drop);
+    let (operand, result) = reductions[which].split_mut();
+    assert!(operand.len() == result.len() && matches!(result.len(), 0 | 10));
+    outcome
+}
+
+/// A rank that reduces private buffers of the same length.
+struct PrivateForSharedReduction;
+
+impl Disagreement for PrivateForSharedReduction {
+    const NAMES: [&'static str; 2] = [
+        "mismatch::private_for_shared_reduction_of_the_first",
+        "mismatch::private_for_shared_reduction_of_the_last",
+    ];
+    const OPERATIONS: [Operation; 2] = [Operation::Allreduce, Operation::Allreduce];
+    const NUMBER: u64 = 4;
+
+    fn usual(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        let mut reduction = comm.create_reduction::<f64>(10)?;
+        reduction.reduce(ReduceOp::Sum).map(drop)
+    }
+
+    fn odd(comm: &impl SharedMemoryProvider) -> Result<(), CommError> {
+        let _reduction = comm.create_reduction::<f64>(10)?;
+        comm.allreduce(&[0.0_f64; 10], &mut [0.0; 10], ReduceOp::Sum)
     }
 }

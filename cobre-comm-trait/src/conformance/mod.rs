@@ -26,12 +26,14 @@
 mod barrier;
 mod broadcast;
 mod errors;
+mod exchanges;
 mod gather;
 mod group;
 mod mismatch;
 mod mix;
 mod probe;
 mod reduce;
+mod reductions;
 mod regions;
 mod split;
 mod values;
@@ -67,6 +69,8 @@ pub fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
         broadcast::cases(),
         mix::cases(),
         regions::cases(),
+        exchanges::cases(),
+        reductions::cases(),
         split::cases(),
         errors::cases(),
         mismatch::cases(),

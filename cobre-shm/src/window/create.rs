@@ -1,42 +1,50 @@
 //! Creation: the leader makes an object without a name ([`crate::object`]); everybody maps it and
-//! reserves the pages of its own part, which so lie near their owner; everybody shows how that went.
+//! reserves the pages of its own parts, which so lie near their owner; everybody shows how that went.
 //! If anybody failed, all fail.
 
 use core::ops::Range;
 use std::{fs::File, io, sync::Arc};
 
-use cobre_comm_trait::{CommData, CommError, Operation, block_range};
+use cobre_comm_trait::{CommData, CommError};
 
-use super::{memory::Memory, region::ShmRegion};
+use super::memory::Memory;
 use crate::{
-    calls::{Element, Signature},
+    calls::Signature,
     collective::{self, JobRounds},
     core::{Core, Site},
     layout::PAGE,
     object::{self, Agreed, Refused},
-    point,
     segment::Segment,
     sys::shm,
 };
 
-/// Creates a window of `len` zeroed elements. Collective.
-pub(crate) fn create<T: CommData>(
+/// The bytes of a window.
+#[derive(Debug, Default)]
+pub(super) struct Extent {
+    /// All of them; `None` if there are more than a number can count.
+    pub(super) bytes: Option<usize>,
+    /// This rank's parts, which it reserves.
+    pub(super) own: Vec<Range<usize>>,
+}
+
+/// Creates the zeroed memory of a window. Collective.
+pub(super) fn memory<T: CommData>(
     core: &Arc<Core>,
-    len: usize,
+    signature: Signature,
     site: Site,
-) -> Result<ShmRegion<T>, CommError> {
-    let signature = Signature::new(Operation::CreateRegion, Element::of::<T>(), len);
-    let refused = |bytes, message: &str| CommError::AllocationFailed {
-        requested_bytes: bytes,
+    checked: Result<(), CommError>,
+    extent: &Extent,
+) -> Result<Memory<T>, CommError> {
+    let bytes = extent.bytes;
+    let refused = |message: &str| CommError::AllocationFailed {
+        requested_bytes: bytes.unwrap_or(usize::MAX),
         message: message.to_owned(),
     };
-    let bytes = len
-        .checked_mul(size_of::<T>())
-        .filter(|bytes| isize::try_from(*bytes).is_ok() && align_of::<T>() <= PAGE);
+    let possible = bytes.filter(|bytes| isize::try_from(*bytes).is_ok() && align_of::<T>() <= PAGE);
     let mut id = 0;
-    let outcome = core.collective(signature, site, Ok(()), |rounds| {
+    let outcome = core.collective(signature, site, checked, |rounds| {
         id = rounds.signature();
-        match bytes {
+        match possible {
             // The same on every rank; but not before it is known that all ask for the same.
             None => collective::barrier(rounds).map(|()| Err(Refusal::TooLarge)),
             Some(0) => collective::barrier(rounds).map(|()| Ok(None)),
@@ -46,25 +54,21 @@ pub(crate) fn create<T: CommData>(
                 Ok(made.map(Some))
             }
             Some(bytes) => {
-                let shared = share(rounds, bytes, own_bytes::<T>(rounds, len))?;
+                let shared = share(rounds, bytes, &extent.own)?;
                 Ok(shared.map(Some).map_err(Refusal::System))
             }
         }
     })?;
     let segment = outcome.map_err(|refusal| match refusal {
-        Refusal::TooLarge => refused(
-            bytes.unwrap_or(usize::MAX),
-            "it does not fit the address space",
-        ),
+        Refusal::TooLarge => refused("it does not fit the address space"),
         Refusal::System(Refused { rank, error }) => {
             let left = shm::free_bytes().map_or_else(String::new, |free| {
                 format!("; /dev/shm has {free} bytes left (in a container: --shm-size)")
             });
-            let message = format!("rank {rank}: {error}{left}");
-            refused(bytes.unwrap_or(usize::MAX), &message)
+            refused(&format!("rank {rank}: {error}{left}"))
         }
     })?;
-    Ok(ShmRegion(Memory::new(core, segment, len, id)))
+    Ok(Memory::new(core, segment, id))
 }
 
 /// Why there is no window.
@@ -73,23 +77,18 @@ enum Refusal {
     System(Refused),
 }
 
-/// The bytes of this rank's part.
-fn own_bytes<T>(rounds: &JobRounds<'_>, len: usize) -> Range<usize> {
-    let part = block_range(len, rounds.size(), rounds.rank());
-    part.start * size_of::<T>()..part.end * size_of::<T>()
-}
-
 /// Makes the object and maps it everywhere.
-fn share(rounds: &mut JobRounds<'_>, bytes: usize, own: Range<usize>) -> Agreed<Segment> {
+fn share(rounds: &mut JobRounds<'_>, bytes: usize, own: &[Range<usize>]) -> Agreed<Segment> {
     match object::share(rounds, bytes)? {
         Ok(file) => object::agree(rounds, attach(&file, bytes, own)),
         Err(refused) => Ok(Err(refused)),
     }
 }
 
-/// Maps the window and reserves the pages of this rank's part.
-fn attach(file: &File, bytes: usize, own: Range<usize>) -> io::Result<Segment> {
-    shm::reserve(file, own.start as u64, own.len() as u64)?;
-    point::reached("attach");
+/// Maps the window and reserves the pages of this rank's parts.
+fn attach(file: &File, bytes: usize, own: &[Range<usize>]) -> io::Result<Segment> {
+    for part in own {
+        shm::reserve(file, part.start as u64, part.len() as u64)?;
+    }
     Segment::map(file, bytes)
 }

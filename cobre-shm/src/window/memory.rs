@@ -1,14 +1,13 @@
-//! The memory of a window, in no epoch, and the fence between epochs.
+//! The memory of a window, in no epoch.
 
-use core::{marker::PhantomData, ops::Range};
+use core::marker::PhantomData;
 use std::{ptr::NonNull, sync::Arc};
 
-use cobre_comm_trait::{CommData, CommError, Operation, block_range};
+use cobre_comm_trait::{CommData, Operation};
 
 use crate::{
     calls::{Element, Signature},
-    collective,
-    core::{Core, Site},
+    core::Core,
     segment::Segment,
 };
 
@@ -18,49 +17,51 @@ pub(super) enum Towards {
     Read = 0,
     Write = 1,
     Leader = 2,
+    Exchange = 3,
 }
 
-/// The memory of a window, in no epoch.
+/// The memory of a window of elements `T`.
 #[derive(Debug)]
 pub(super) struct Memory<T> {
     pub(super) core: Arc<Core>,
     /// `None` if there are no bytes to share.
     segment: Option<Segment>,
-    pub(super) len: usize,
-    /// The same on every rank, another for every region of the communicator.
-    id: u64,
+    /// The same on every rank, another for every window of the communicator.
+    pub(super) id: u64,
     elements: PhantomData<T>,
 }
 
 impl<T: CommData> Memory<T> {
-    pub(super) fn new(core: &Arc<Core>, segment: Option<Segment>, len: usize, id: u64) -> Self {
+    pub(super) fn new(core: &Arc<Core>, segment: Option<Segment>, id: u64) -> Self {
         Self {
             core: Arc::clone(core),
             segment,
-            len,
             id,
             elements: PhantomData,
         }
     }
 
-    pub(super) fn address(&self) -> *mut T {
+    /// The address of `len` elements at `offset` bytes, which is a multiple of the page or of the
+    /// elements' size.
+    ///
+    /// # Panics
+    /// If they do not lie in the window.
+    pub(super) fn at(&self, offset: usize, len: usize) -> *mut T {
         match &self.segment {
             // A mapping begins on a page; `create` refuses types of larger alignment.
-            Some(segment) => segment.at(0, self.len * size_of::<T>()).cast(),
-            None => NonNull::dangling().as_ptr(),
+            Some(segment) => segment.at(offset, len * size_of::<T>()).cast(),
+            None => {
+                assert!(len * size_of::<T>() == 0, "{len} elements of no window");
+                NonNull::dangling().as_ptr()
+            }
         }
     }
 
-    pub(super) fn part(&self) -> Range<usize> {
-        block_range(self.len, self.core.size(), self.core.rank())
-    }
-
-    pub(super) fn fence(&self, towards: Towards, site: Site) -> Result<(), CommError> {
-        let signature = Signature {
+    /// The signature of a fence.
+    pub(super) fn fence(&self, towards: Towards) -> Signature {
+        Signature {
             other: self.id,
             ..Signature::new(Operation::Fence, Element::of::<T>(), towards as usize)
-        };
-        self.core
-            .collective(signature, site, Ok(()), collective::barrier)
+        }
     }
 }

@@ -3,21 +3,25 @@
 //! | module | what |
 //! |---|---|
 //! | `create` | an object that everybody maps |
-//! | `memory` | its bytes, in no epoch, and the fence |
-//! | `region` | the write epoch, and the leader's |
-//! | `reader` | the read epoch |
+//! | `memory` | its bytes, in no epoch |
+//! | `region`, `reader` | one array: the write epoch and the leader's, the read epoch |
+//! | `exchange` | two arrays that change places: written and read at the same time |
+//! | `reduction` | an operand of each rank, and their result |
 //!
 //! *Epochs.* In the write epoch a rank can reach its own part only, as `&mut`; in the read epoch all
-//! of it, as `&`. The fence between them is a barrier whose signature names the region and the epoch
-//! it leads to, so ranks cannot come to be in different ones. It takes the region by value and gives
-//! it back as the other type, so no reference of the old epoch is left. The barrier's Release and
-//! Acquire make the writes visible.
+//! of it, as `&`. The fence between them is a barrier whose signature names the window and the epoch
+//! it leads to, so ranks cannot come to be in different ones. No reference of the old epoch is left
+//! when a rank calls it: a region is taken by value and given back as the other type, an exchange or
+//! a reduction is taken by `&mut`. The barrier's Release and Acquire make the writes visible.
 
 mod create;
+mod exchange;
 mod memory;
 mod reader;
+mod reduction;
 mod region;
 
-pub(crate) use create::create;
+pub use exchange::ShmExchange;
 pub use reader::ShmReader;
+pub use reduction::ShmReduction;
 pub use region::ShmRegion;

@@ -7,21 +7,22 @@ use core::{ops::Deref, panic::Location, slice};
 use cobre_comm_trait::{CommData, CommError, RegionReader};
 
 use super::{
-    memory::{Memory, Towards},
-    region::ShmRegion,
+    memory::Towards,
+    region::{ShmRegion, Table},
 };
 
 /// A window in its read epoch.
 #[derive(Debug)]
-pub struct ShmReader<T>(pub(super) Memory<T>);
+pub struct ShmReader<T>(pub(super) Table<T>);
 
 impl<T: CommData> Deref for ShmReader<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
+        let (start, len) = self.0.all();
         // SAFETY: in the read epoch every rank has `&` access to the whole window and none has
         // `&mut`; the epoch ends with a fence that takes `self`. Every bit pattern is a `T`.
-        unsafe { slice::from_raw_parts(self.0.address(), self.0.len) }
+        unsafe { slice::from_raw_parts(start, len) }
     }
 }
 

@@ -3,18 +3,65 @@
 #![allow(unsafe_code)]
 
 use core::{ops::Range, panic::Location, slice};
+use std::sync::Arc;
 
-use cobre_comm_trait::{CommData, CommError, FailureCause, Operation, SharedRegion};
+use cobre_comm_trait::{CommData, CommError, FailureCause, Operation, SharedRegion, block_range};
 
 use super::{
+    create::{self, Extent},
     memory::{Memory, Towards},
     reader::ShmReader,
 };
-use crate::{core::Core, failure::Kind};
+use crate::{
+    calls::{Element, Signature},
+    collective,
+    core::{Core, Site},
+    failure::Kind,
+};
 
 /// A window in its write epoch.
 #[derive(Debug)]
-pub struct ShmRegion<T>(pub(super) Memory<T>);
+pub struct ShmRegion<T>(pub(super) Table<T>);
+
+/// One array of elements, in no epoch.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    memory: Memory<T>,
+    len: usize,
+}
+
+impl<T: CommData> Table<T> {
+    /// All elements.
+    pub(super) fn all(&self) -> (*mut T, usize) {
+        (self.memory.at(0, self.len), self.len)
+    }
+
+    pub(super) fn fence(&self, towards: Towards, site: Site) -> Result<(), CommError> {
+        let Memory { core, .. } = &self.memory;
+        core.collective(
+            self.memory.fence(towards),
+            site,
+            Ok(()),
+            collective::barrier,
+        )
+    }
+}
+
+impl<T: CommData> ShmRegion<T> {
+    /// Creates a region of `len` zeroed elements. Collective.
+    pub(crate) fn create(core: &Arc<Core>, len: usize, site: Site) -> Result<Self, CommError> {
+        let part = block_range(len, core.size(), core.rank());
+        let own =
+            part.start.saturating_mul(size_of::<T>())..part.end.saturating_mul(size_of::<T>());
+        let extent = Extent {
+            bytes: len.checked_mul(size_of::<T>()),
+            own: vec![own],
+        };
+        let signature = Signature::new(Operation::CreateRegion, Element::of::<T>(), len);
+        let memory = create::memory(core, signature, site, Ok(()), &extent)?;
+        Ok(Self(Table { memory, len }))
+    }
+}
 
 impl<T: CommData> SharedRegion<T> for ShmRegion<T> {
     type Reader = ShmReader<T>;
@@ -24,12 +71,13 @@ impl<T: CommData> SharedRegion<T> for ShmRegion<T> {
     }
 
     fn part(&self) -> Range<usize> {
-        self.0.part()
+        let core = &self.0.memory.core;
+        block_range(self.0.len, core.size(), core.rank())
     }
 
     fn part_mut(&mut self) -> &mut [T] {
-        let part = self.0.part();
-        let start = self.0.address().wrapping_add(part.start);
+        let part = self.part();
+        let start = self.0.all().0.wrapping_add(part.start);
         // SAFETY: the part lies inside the window. In the write epoch each rank has access to its
         // own part alone, parts do not overlap, and a fence that takes `self` ends the epoch; so
         // this `&mut` is the only reference. Every bit pattern is a `T`.
@@ -47,17 +95,18 @@ impl<T: CommData> SharedRegion<T> for ShmRegion<T> {
         self,
         populate: F,
     ) -> Result<ShmReader<T>, CommError> {
-        let memory = self.0;
-        memory.fence(Towards::Leader, Location::caller())?;
-        if memory.core.rank() == 0 {
-            let failing = FailOnUnwind(&memory.core);
+        let table = self.0;
+        table.fence(Towards::Leader, Location::caller())?;
+        if table.memory.core.rank() == 0 {
+            let failing = FailOnUnwind(&table.memory.core);
+            let (start, len) = table.all();
             // SAFETY: every rank has passed the fence into the leader's epoch, in which only rank 0
             // has access, here; it ends with the fence below. Every bit pattern is a `T`.
-            populate(unsafe { slice::from_raw_parts_mut(memory.address(), memory.len) });
+            populate(unsafe { slice::from_raw_parts_mut(start, len) });
             core::mem::forget(failing);
         }
-        memory.fence(Towards::Read, Location::caller())?;
-        Ok(ShmReader(memory))
+        table.fence(Towards::Read, Location::caller())?;
+        Ok(ShmReader(table))
     }
 }
 

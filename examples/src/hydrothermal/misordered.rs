@@ -53,10 +53,20 @@ impl<C: Communicator> Communicator for Misordered<C> {
 
 impl<C: SharedMemoryProvider> SharedMemoryProvider for Misordered<C> {
     type Region<T: CommData> = C::Region<T>;
+    type Exchange<T: CommData> = C::Exchange<T>;
+    type Reduction<T: Reducible> = C::Reduction<T>;
     type Local = C::Local;
 
     fn create_shared_region<T: CommData>(&self, len: usize) -> Result<C::Region<T>, CommError> {
         self.0.create_shared_region(len)
+    }
+
+    fn create_exchange<T: CommData>(&self, counts: &[usize]) -> Result<C::Exchange<T>, CommError> {
+        self.0.create_exchange(counts)
+    }
+
+    fn create_reduction<T: Reducible>(&self, len: usize) -> Result<C::Reduction<T>, CommError> {
+        self.0.create_reduction(len)
     }
 
     fn split_local(&self) -> Result<C::Local, CommError> {

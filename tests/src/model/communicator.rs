@@ -11,7 +11,7 @@ use cobre_comm_trait::{
 };
 
 use super::job::{Brought, Job};
-use super::{Fault, ModelRegion};
+use super::{Fault, ModelExchange, ModelReduction, ModelRegion};
 
 /// One rank of a job of threads.
 #[derive(Debug)]
@@ -111,13 +111,44 @@ impl ModelComm {
 
     /// Tells the peers if this rank's own arguments are wrong.
     #[track_caller]
-    fn admit(&self, operation: Operation, outcome: Result<(), CommError>) -> Result<(), CommError> {
+    pub(super) fn admit(
+        &self,
+        operation: Operation,
+        outcome: Result<(), CommError>,
+    ) -> Result<(), CommError> {
         let Err(error) = outcome else {
             return Ok(());
         };
         let call = self.call(operation, "rejected".to_owned());
         self.job.reject(call);
         Err(error)
+    }
+}
+
+impl ModelComm {
+    /// Agrees to make something of so many elements; its number.
+    #[track_caller]
+    fn create<T: CommData>(
+        &self,
+        operation: Operation,
+        lens: Vec<usize>,
+    ) -> Result<u64, CommError> {
+        let len = lens
+            .iter()
+            .fold(0_usize, |len, &more| len.saturating_add(more));
+        let arguments = format!("{}[{len}] {lens:?}", type_name::<T>());
+        self.exchange(operation, arguments, lens, Vec::new())?;
+        let requested_bytes = len.saturating_mul(size_of::<T>());
+        if requested_bytes > 1 << 40 {
+            if self.fault() == Fault::FinalAllocationFailure {
+                self.job.reject(self.call(operation, String::new()));
+            }
+            return Err(CommError::AllocationFailed {
+                requested_bytes,
+                message: "more than anybody has".to_owned(),
+            });
+        }
+        Ok(self.counter.calls.load(Ordering::Relaxed))
     }
 }
 
@@ -263,28 +294,28 @@ impl Communicator for ModelComm {
 
 impl SharedMemoryProvider for ModelComm {
     type Region<T: CommData> = ModelRegion<T>;
+    type Exchange<T: CommData> = ModelExchange<T>;
+    type Reduction<T: Reducible> = ModelReduction<T>;
     type Local = Self;
 
     fn create_shared_region<T: CommData>(&self, len: usize) -> Result<ModelRegion<T>, CommError> {
-        self.exchange(
-            Operation::CreateRegion,
-            format!("{}[{len}]", type_name::<T>()),
-            vec![len],
-            Vec::new(),
-        )?;
-        let requested_bytes = len.saturating_mul(size_of::<T>());
-        if requested_bytes > 1 << 40 {
-            if self.fault() == Fault::FinalAllocationFailure {
-                self.job
-                    .reject(self.call(Operation::CreateRegion, String::new()));
-            }
-            return Err(CommError::AllocationFailed {
-                requested_bytes,
-                message: "more than anybody has".to_owned(),
-            });
-        }
-        let id = self.counter.calls.load(Ordering::Relaxed);
+        let id = self.create::<T>(Operation::CreateRegion, vec![len])?;
         Ok(ModelRegion::new(self.handle(), id, len))
+    }
+
+    fn create_exchange<T: CommData>(
+        &self,
+        counts: &[usize],
+    ) -> Result<ModelExchange<T>, CommError> {
+        let valid = check::create_exchange(self.job.size, counts);
+        self.admit(Operation::CreateExchange, valid)?;
+        let id = self.create::<T>(Operation::CreateExchange, counts.to_vec())?;
+        Ok(ModelExchange::new(self.handle(), id, counts))
+    }
+
+    fn create_reduction<T: Reducible>(&self, len: usize) -> Result<ModelReduction<T>, CommError> {
+        let id = self.create::<T>(Operation::CreateReduction, vec![len])?;
+        Ok(ModelReduction::new(self.handle(), id, len))
     }
 
     fn split_local(&self) -> Result<Self, CommError> {

@@ -35,6 +35,14 @@ pub enum Fault {
     ForgetfulRegion,
     /// The parts of a region are those of the ranks in reverse.
     PartsInReverse,
+    /// An exchange goes on showing what the others wrote before.
+    StaleExchange,
+    /// A rank finds in its part of an exchange what it has just shown.
+    SingleCopy,
+    /// What is folded in place is folded from the last rank to the first.
+    FoldFromTheLast,
+    /// A reduction in place uses its operands up.
+    LostOperand,
     /// Every rank believes that it is the leader.
     LeaderEverywhere,
     /// A size that cannot be had ends the job.
@@ -65,7 +73,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::ReduceFromTheLast,
         Self::ReduceInPairs,
         Self::NanAsItComes,
@@ -81,6 +89,10 @@ impl Fault {
         Self::DirtyRegion,
         Self::ForgetfulRegion,
         Self::PartsInReverse,
+        Self::StaleExchange,
+        Self::SingleCopy,
+        Self::FoldFromTheLast,
+        Self::LostOperand,
         Self::LeaderEverywhere,
         Self::FinalAllocationFailure,
         Self::NoPoison,
@@ -116,6 +128,10 @@ impl Fault {
             Self::DirtyRegion => "regions::fresh_ones",
             Self::ForgetfulRegion => "regions::what_was_written_stays",
             Self::PartsInReverse => "regions::parts_tile",
+            Self::StaleExchange => "exchanges::amid_other",
+            Self::SingleCopy => "exchanges::my_part_is",
+            Self::FoldFromTheLast => "reductions::in_rank_order",
+            Self::LostOperand => "reductions::operands_stay",
             Self::LeaderEverywhere => "group::exactly_one",
             Self::FinalAllocationFailure => "regions::an_absurd_size",
             Self::NoPoison => "errors::root_out_of_range_by_the_last",

@@ -3,10 +3,12 @@
 //! [`Fault`], that the suite notices.
 
 mod communicator;
+mod exchange;
 mod fault;
 mod job;
 mod region;
 
 pub use communicator::ModelComm;
+pub use exchange::{ModelExchange, ModelReduction};
 pub use fault::Fault;
 pub use region::{ModelReader, ModelRegion};
