@@ -16,7 +16,8 @@ use crate::{
     core::Core,
     error::InitError,
     exit, forming, split,
-    window::{ShmExchange, ShmReduction, ShmRegion},
+    topology::{Machine, Packed, RankPlace, Topology},
+    window::{ShmExchange, ShmReduction, ShmRegion, WindowOptions},
 };
 
 /// This process' membership of a job, or a job of one.
@@ -52,6 +53,48 @@ impl ShmComm {
         let control = forming::join(config)?;
         let core = Core::new(control, config.rank);
         Ok(Self::member(core.refreshing(config.status_interval)))
+    }
+
+    /// Creates a region as [`create_shared_region`](SharedMemoryProvider::create_shared_region)
+    /// does, with a say in where its pages lie. Collective; all ranks ask for the same.
+    ///
+    /// A placement that is not to be had is no error: the region says what it got
+    /// ([`ShmRegion::placement`]).
+    ///
+    /// # Errors
+    /// As for `create_shared_region`.
+    #[track_caller]
+    pub fn create_window<T: CommData>(
+        &self,
+        len: usize,
+        options: &WindowOptions,
+    ) -> Result<ShmRegion<T>, CommError> {
+        ShmRegion::create(&self.core, len, options, Location::caller())
+    }
+
+    /// The machine and where each rank may run in it. Collective.
+    ///
+    /// Each rank reads the kernel's description of the machine: some milliseconds on a large one, so
+    /// ask once.
+    ///
+    /// # Errors
+    /// As for every collective. A machine that is not described is no error, but no places.
+    #[track_caller]
+    pub fn topology(&self) -> Result<Topology, CommError> {
+        let machine = Machine::read().ok();
+        let own = machine.as_ref().map(RankPlace::own).unwrap_or_default();
+        let size = self.core.size();
+        let width = size_of::<Packed>() / size_of::<u32>();
+        let mut all = vec![0; size * width];
+        let displs: Vec<usize> = (0..size).map(|rank| rank * width).collect();
+        self.allgatherv(&own.packed(), &mut all, &vec![width; size], &displs)?;
+        let ranks = bytemuck::cast_slice::<u32, Packed>(&all);
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        Ok(Topology {
+            host: host.to_string_lossy().into_owned(),
+            machine,
+            ranks: ranks.iter().map(RankPlace::unpacked).collect(),
+        })
     }
 
     fn solo(control: crate::control::Control) -> Self {
@@ -183,7 +226,7 @@ impl SharedMemoryProvider for ShmComm {
 
     #[track_caller]
     fn create_shared_region<T: CommData>(&self, len: usize) -> Result<ShmRegion<T>, CommError> {
-        ShmRegion::create(&self.core, len, Location::caller())
+        self.create_window(len, &WindowOptions::new())
     }
 
     #[track_caller]

@@ -18,6 +18,9 @@ pub const RANK_VAR: &str = "COBRE_SHM_RANK";
 pub const SIZE_VAR: &str = "COBRE_SHM_SIZE";
 /// Set by a launcher to its process number: it has created the job's segment.
 pub const LAUNCHER_VAR: &str = "COBRE_SHM_LAUNCHER";
+/// 1: windows whose placement is left open are interleaved over the NUMA nodes.
+pub const INTERLEAVE_VAR: &str = "COBRE_SHM_NUMA_INTERLEAVE";
+
 /// Bytes of staging for the whole job; read by who founds the job.
 pub const STAGING_VAR: &str = "COBRE_SHM_STAGING";
 /// Seconds to wait for the job to form.
@@ -77,6 +80,8 @@ impl Config {
     /// # Errors
     /// A variable is missing or invalid.
     pub fn from_env() -> Result<Option<Self>, InitError> {
+        // Read again whenever a window is created; what is wrong with it is said at once.
+        interleave_from_env()?;
         Self::from_variables(|variable| env::var_os(variable).map(|v| v.to_string_lossy().into()))
     }
 
@@ -175,6 +180,20 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whether the environment asks for interleaved windows.
+pub(crate) fn interleave_from_env() -> Result<bool, InitError> {
+    let value = env::var_os(INTERLEAVE_VAR).unwrap_or_default();
+    match value.to_string_lossy().as_ref() {
+        "" | "0" => Ok(false),
+        "1" => Ok(true),
+        other => Err(InitError::InvalidVariable {
+            variable: INTERLEAVE_VAR,
+            value: other.to_owned(),
+            expected: "0 or 1".to_owned(),
+        }),
+    }
 }
 
 /// The staging size that the environment asks for.

@@ -79,6 +79,8 @@ mod layout;
 #[cfg(not(loom))]
 mod names;
 #[cfg(not(loom))]
+mod numa;
+#[cfg(not(loom))]
 mod object;
 #[cfg(not(loom))]
 pub mod observer;
@@ -104,13 +106,14 @@ pub use self::{
     activity::Activity,
     communicator::ShmComm,
     config::{
-        ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, LAUNCHER_VAR, NAME_VAR, RANK_VAR, SIZE_VAR,
-        STAGING_VAR, STATUS_INTERVAL_VAR,
+        ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, INTERLEAVE_VAR, LAUNCHER_VAR, NAME_VAR, RANK_VAR,
+        SIZE_VAR, STAGING_VAR, STATUS_INTERVAL_VAR,
     },
     error::InitError,
     layout::MAX_RANKS,
     names::random_job_name,
-    window::{ShmExchange, ShmReader, ShmReduction, ShmRegion},
+    numa::{PagesPerNode, Placement},
+    window::{ShmExchange, ShmReader, ShmReduction, ShmRegion, WindowOptions, WindowPlacement},
 };
 
 /// Joins the job that the environment describes, and returns when all its ranks have. Collective.

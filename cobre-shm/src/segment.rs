@@ -4,7 +4,7 @@
 
 use std::{fs::File, io};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 
 /// Memory that all ranks map, accessed through raw pointers only: no slice over live shared memory.
 #[derive(Debug)]
@@ -36,6 +36,17 @@ impl Segment {
         // SAFETY: `at` checked the range; `bytes` lies elsewhere, since safe code has no reference
         // into a mapping that nobody else has seen.
         unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// Touches `len` bytes at `offset`, whole pages, for writing. `EFAULT` if there is no room for
+    /// them, `EINVAL` if the kernel cannot do that.
+    pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
+        self.map.advise_range(Advice::PopulateWrite, offset, len)
+    }
+
+    /// Asks for huge pages.
+    pub(crate) fn prefer_huge_pages(&self) -> io::Result<()> {
+        self.map.advise(Advice::HugePage)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,11 +1,14 @@
 //! The machine: which processors share a core, a last-level cache, a NUMA node, a package.
 
 mod cpu_list;
+mod ranks;
 mod sysfs;
 
 use std::{collections::BTreeMap, io, path::Path};
 
 pub use cpu_list::CpuList;
+pub(crate) use ranks::Packed;
+pub use ranks::{RankPlace, Topology};
 
 /// One processor: a hardware thread, as the kernel numbers them. What it belongs to is numbered
 /// from 0 over the whole machine, in the order of the lowest processor.

@@ -3,17 +3,23 @@
 //! If anybody failed, all fail.
 
 use core::ops::Range;
-use std::{fs::File, io, sync::Arc};
+use std::sync::Arc;
 
 use cobre_comm_trait::{CommData, CommError};
 
-use super::memory::Memory;
+use super::{
+    arrange::{Arrangement, arrange},
+    memory::Memory,
+    options::WindowOptions,
+    populate,
+};
 use crate::{
     calls::Signature,
     collective::{self, JobRounds},
     core::{Core, Site},
     layout::PAGE,
     object::{self, Agreed, Refused},
+    point,
     segment::Segment,
     sys::shm,
 };
@@ -25,6 +31,8 @@ pub(super) struct Extent {
     pub(super) bytes: Option<usize>,
     /// This rank's parts, which it reserves.
     pub(super) own: Vec<Range<usize>>,
+    /// What else is asked for.
+    pub(super) options: WindowOptions,
 }
 
 /// Creates the zeroed memory of a window. Collective.
@@ -47,19 +55,19 @@ pub(super) fn memory<T: CommData>(
         match possible {
             // The same on every rank; but not before it is known that all ask for the same.
             None => collective::barrier(rounds).map(|()| Err(Refusal::TooLarge)),
-            Some(0) => collective::barrier(rounds).map(|()| Ok(None)),
-            Some(bytes) if rounds.size() == 1 => {
-                let made = Segment::private(bytes);
-                let made = made.map_err(|error| Refusal::System(Refused { rank: 0, error }));
-                Ok(made.map(Some))
-            }
+            Some(0) => collective::barrier(rounds).map(|()| Ok((None, Arrangement::default()))),
             Some(bytes) => {
-                let shared = share(rounds, bytes, &extent.own)?;
-                Ok(shared.map(Some).map_err(Refusal::System))
+                let made = if rounds.size() == 1 {
+                    alone(rounds, bytes, extent)?
+                } else {
+                    share(rounds, bytes, extent)?
+                };
+                let made = made.map(|(segment, arrangement)| (Some(segment), arrangement));
+                Ok(made.map_err(Refusal::System))
             }
         }
     })?;
-    let segment = outcome.map_err(|refusal| match refusal {
+    let (segment, arrangement) = outcome.map_err(|refusal| match refusal {
         Refusal::TooLarge => refused("it does not fit the address space"),
         Refusal::System(Refused { rank, error }) => {
             let left = shm::free_bytes().map_or_else(String::new, |free| {
@@ -68,7 +76,7 @@ pub(super) fn memory<T: CommData>(
             refused(&format!("rank {rank}: {error}{left}"))
         }
     })?;
-    Ok(Memory::new(core, segment, id))
+    Ok(Memory::new(core, segment, id, arrangement))
 }
 
 /// Why there is no window.
@@ -77,18 +85,42 @@ enum Refusal {
     System(Refused),
 }
 
-/// Makes the object and maps it everywhere.
-fn share(rounds: &mut JobRounds<'_>, bytes: usize, own: &[Range<usize>]) -> Agreed<Segment> {
-    match object::share(rounds, bytes)? {
-        Ok(file) => object::agree(rounds, attach(&file, bytes, own)),
-        Err(refused) => Ok(Err(refused)),
-    }
+/// The window of a job of one: private memory.
+fn alone(
+    rounds: &mut JobRounds<'_>,
+    bytes: usize,
+    extent: &Extent,
+) -> Agreed<(Segment, Arrangement)> {
+    let segment = match Segment::private(bytes) {
+        Ok(segment) => segment,
+        Err(error) => return Ok(Err(Refused { rank: 0, error })),
+    };
+    let arrangement = arrange(rounds, &segment, &extent.own, &extent.options)?;
+    Ok(Ok((segment, arrangement)))
 }
 
-/// Maps the window and reserves the pages of this rank's parts.
-fn attach(file: &File, bytes: usize, own: &[Range<usize>]) -> io::Result<Segment> {
-    for part in own {
-        shm::reserve(file, part.start as u64, part.len() as u64)?;
-    }
-    Segment::map(file, bytes)
+/// Makes the object, maps it everywhere, says where its pages shall lie, and touches them.
+fn share(
+    rounds: &mut JobRounds<'_>,
+    bytes: usize,
+    extent: &Extent,
+) -> Agreed<(Segment, Arrangement)> {
+    let file = match object::share(rounds, bytes)? {
+        Ok(file) => file,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let segment = match object::agree(rounds, Segment::map(&file, bytes))? {
+        Ok(segment) => segment,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let arrangement = arrange(rounds, &segment, &extent.own, &extent.options)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores / rounds.size();
+    let touched = extent
+        .own
+        .iter()
+        .try_for_each(|part| populate::touch(&segment, &file, part, threads));
+    point::reached("attach");
+    let agreed = object::agree(rounds, touched)?;
+    Ok(agreed.map(|()| (segment, arrangement)))
 }

@@ -12,6 +12,7 @@ use cobre_comm_trait::{
 use super::{
     create::{self, Extent},
     memory::{Memory, Towards},
+    options::WindowOptions,
 };
 use crate::{
     calls::{Element, Signature, hash_counts},
@@ -102,6 +103,7 @@ fn extent<T>(core: &Core, starts: &[usize], second: usize) -> Extent {
     Extent {
         bytes: bytes(starts[core.size()]).checked_add(second),
         own: vec![own, again],
+        options: WindowOptions::new(),
     }
 }
 

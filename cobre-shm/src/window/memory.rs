@@ -5,9 +5,11 @@ use std::{ptr::NonNull, sync::Arc};
 
 use cobre_comm_trait::{CommData, Operation};
 
+use super::{arrange::Arrangement, options::WindowPlacement};
 use crate::{
     calls::{Element, Signature},
     core::Core,
+    numa::{self, PagesPerNode},
     segment::Segment,
 };
 
@@ -28,15 +30,22 @@ pub(super) struct Memory<T> {
     segment: Option<Segment>,
     /// The same on every rank, another for every window of the communicator.
     pub(super) id: u64,
+    arrangement: Arrangement,
     elements: PhantomData<T>,
 }
 
 impl<T: CommData> Memory<T> {
-    pub(super) fn new(core: &Arc<Core>, segment: Option<Segment>, id: u64) -> Self {
+    pub(super) fn new(
+        core: &Arc<Core>,
+        segment: Option<Segment>,
+        id: u64,
+        arrangement: Arrangement,
+    ) -> Self {
         Self {
             core: Arc::clone(core),
             segment,
             id,
+            arrangement,
             elements: PhantomData,
         }
     }
@@ -54,6 +63,25 @@ impl<T: CommData> Memory<T> {
                 assert!(len * size_of::<T>() == 0, "{len} elements of no window");
                 NonNull::dangling().as_ptr()
             }
+        }
+    }
+
+    /// What was asked for, and where the pages are now.
+    pub(super) fn placement(&self) -> WindowPlacement {
+        let Arrangement {
+            requested,
+            unplaced,
+            small_pages,
+        } = self.arrangement.clone();
+        let pages = self.segment.as_ref().map(|segment| {
+            let start = segment.at(0, segment.len()).addr();
+            numa::of_mapping(start, start + segment.len())
+        });
+        WindowPlacement {
+            requested,
+            unplaced,
+            small_pages,
+            pages: pages.unwrap_or_else(|| Some(PagesPerNode::default())),
         }
     }
 

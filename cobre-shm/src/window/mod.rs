@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | `create` | an object that everybody maps |
+//! | `options`, `arrange`, `populate` | where its pages lie, and that they are there |
 //! | `memory` | its bytes, in no epoch |
 //! | `region`, `reader` | one array: the write epoch and the leader's, the read epoch |
 //! | `exchange` | two arrays that change places: written and read at the same time |
@@ -14,14 +15,18 @@
 //! when a rank calls it: a region is taken by value and given back as the other type, an exchange or
 //! a reduction is taken by `&mut`. The barrier's Release and Acquire make the writes visible.
 
+mod arrange;
 mod create;
 mod exchange;
 mod memory;
+mod options;
+mod populate;
 mod reader;
 mod reduction;
 mod region;
 
 pub use exchange::ShmExchange;
+pub use options::{WindowOptions, WindowPlacement};
 pub use reader::ShmReader;
 pub use reduction::ShmReduction;
 pub use region::ShmRegion;

@@ -8,12 +8,21 @@ use cobre_comm_trait::{CommData, CommError, RegionReader};
 
 use super::{
     memory::Towards,
+    options::WindowPlacement,
     region::{ShmRegion, Table},
 };
 
 /// A window in its read epoch.
 #[derive(Debug)]
 pub struct ShmReader<T>(pub(super) Table<T>);
+
+impl<T: CommData> ShmReader<T> {
+    /// Where the pages were asked to lie, and where they are. Not collective.
+    #[must_use]
+    pub fn placement(&self) -> WindowPlacement {
+        self.0.placement()
+    }
+}
 
 impl<T: CommData> Deref for ShmReader<T> {
     type Target = [T];

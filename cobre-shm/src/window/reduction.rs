@@ -12,6 +12,7 @@ use cobre_comm_trait::{
 use super::{
     create::{self, Extent},
     memory::Memory,
+    options::WindowOptions,
 };
 use crate::{
     calls::{Element, Signature},
@@ -47,6 +48,7 @@ fn extent<T>(core: &Core, len: usize) -> Option<Extent> {
     Some(Extent {
         bytes: Some(bytes),
         own: vec![operand..operand + len * size_of::<T>(), share],
+        options: WindowOptions::new(),
     })
 }
 

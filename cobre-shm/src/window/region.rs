@@ -10,6 +10,7 @@ use cobre_comm_trait::{CommData, CommError, FailureCause, Operation, SharedRegio
 use super::{
     create::{self, Extent},
     memory::{Memory, Towards},
+    options::{WindowOptions, WindowPlacement},
     reader::ShmReader,
 };
 use crate::{
@@ -36,6 +37,10 @@ impl<T: CommData> Table<T> {
         (self.memory.at(0, self.len), self.len)
     }
 
+    pub(super) fn placement(&self) -> WindowPlacement {
+        self.memory.placement()
+    }
+
     pub(super) fn fence(&self, towards: Towards, site: Site) -> Result<(), CommError> {
         let Memory { core, .. } = &self.memory;
         core.collective(
@@ -49,17 +54,32 @@ impl<T: CommData> Table<T> {
 
 impl<T: CommData> ShmRegion<T> {
     /// Creates a region of `len` zeroed elements. Collective.
-    pub(crate) fn create(core: &Arc<Core>, len: usize, site: Site) -> Result<Self, CommError> {
+    pub(crate) fn create(
+        core: &Arc<Core>,
+        len: usize,
+        options: &WindowOptions,
+        site: Site,
+    ) -> Result<Self, CommError> {
         let part = block_range(len, core.size(), core.rank());
         let own =
             part.start.saturating_mul(size_of::<T>())..part.end.saturating_mul(size_of::<T>());
         let extent = Extent {
             bytes: len.checked_mul(size_of::<T>()),
             own: vec![own],
+            options: options.clone(),
         };
-        let signature = Signature::new(Operation::CreateRegion, Element::of::<T>(), len);
+        let signature = Signature {
+            detail: options.code(),
+            ..Signature::new(Operation::CreateRegion, Element::of::<T>(), len)
+        };
         let memory = create::memory(core, signature, site, Ok(()), &extent)?;
         Ok(Self(Table { memory, len }))
+    }
+
+    /// Where the pages were asked to lie, and where they are. Not collective.
+    #[must_use]
+    pub fn placement(&self) -> WindowPlacement {
+        self.0.placement()
     }
 }
 

@@ -1,0 +1,76 @@
+//! Touching pages at creation, so that a lack of memory is an error there, and so that they lie
+//! where their policy says.
+
+use core::ops::Range;
+use std::{fs::File, io, thread};
+
+use crate::{layout::PAGE, segment::Segment, sys::shm};
+
+/// The kernel zeroes this much in some hundredths of a second: below it another thread costs more
+/// than it saves.
+const PER_THREAD: usize = 64 << 20;
+
+/// Touches the pages of `bytes` of `file`, mapped as `segment`, with up to `threads` threads.
+///
+/// Threads, because a page is zeroed by the thread that touches it first. Reserving them through the
+/// file instead would go one rank at a time: the kernel holds the file's lock meanwhile.
+pub(super) fn touch(
+    segment: &Segment,
+    file: &File,
+    bytes: &Range<usize>,
+    threads: usize,
+) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let start = bytes.start / PAGE * PAGE;
+    let len = (bytes.end - start)
+        .next_multiple_of(PAGE)
+        .min(segment.len() - start);
+    let threads = threads.min(len.div_ceil(PER_THREAD)).max(1);
+    let piece = len.div_ceil(threads).next_multiple_of(PAGE);
+    let pieces = (0..len)
+        .step_by(piece)
+        .map(|at| (start + at, piece.min(len - at)));
+    let touched = thread::scope(|scope| {
+        let started: Vec<_> = pieces
+            .map(|(at, len)| scope.spawn(move || segment.populate(at, len)))
+            .collect();
+        started.into_iter().try_for_each(|thread| {
+            let ended = thread.join();
+            ended.unwrap_or_else(|_| Err(io::Error::other("a thread that touches pages panicked")))
+        })
+    });
+    match touched {
+        // Before Linux 5.14: nobody knows the request.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            shm::reserve(file, bytes.start as u64, bytes.len() as u64)
+        }
+        // What would have been a SIGBUS: the file system is full.
+        Err(error) if error.raw_os_error() == Some(libc::EFAULT) => {
+            Err(io::Error::from_raw_os_error(libc::ENOSPC))
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::touch;
+    use crate::{layout::PAGE, segment::Segment, sys::shm};
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn the_pages_of_a_range_are_there_and_no_others() {
+        let file = shm::unnamed().expect("an object");
+        let pages = 64;
+        file.set_len((pages * PAGE) as u64).expect("a length");
+        let segment = Segment::map(&file, pages * PAGE).expect("a mapping");
+        // From the middle of page 2 to the middle of page 5.
+        let bytes = 2 * PAGE + 100..5 * PAGE + 100;
+        touch(&segment, &file, &bytes, 3).expect("room");
+        let blocks = file.metadata().expect("its state").blocks();
+        assert_eq!(blocks * 512, 4 * PAGE as u64);
+        touch(&segment, &file, &(7..7), 1).expect("nothing to do");
+    }
+}
