@@ -12,8 +12,8 @@ target=${CARGO_TARGET_DIR:-$root/target}/loom-mutations
 
 # file | what is taken away | perl substitution (must change exactly one place)
 mutations=(
-  'round.rs|the Release of a published round|s/slot\.round\.store\(round, Ordering::Release\)/slot.round.store(round, Ordering::Relaxed)/'
-  'wait.rs|the Acquire of an awaited round|s/\.round\.load\(Ordering::Acquire\) >= round/.round.load(Ordering::Relaxed) >= round/'
+  'round.rs|the Release of a published round|s/slot\.stamp\.store\(stamp, Ordering::Release\)/slot.stamp.store(stamp, Ordering::Relaxed)/'
+  'wait.rs|the Acquire of an awaited round|s/\.stamp\.load\(Ordering::Acquire\) >= stamp/.stamp.load(Ordering::Relaxed) >= stamp/'
   'round.rs|the Release of a doorbell by its owner|s/bell\.word\.store\(word, Ordering::Release\)/bell.word.store(word, Ordering::Relaxed)/'
   'wait.rs|the Acquire of a doorbell|s/bell\.word\.load\(Ordering::Acquire\)/bell.word.load(Ordering::Relaxed)/'
   'round.rs|the fence of the publisher|s/fence\(Ordering::SeqCst\);//'
@@ -31,6 +31,7 @@ mutations=(
   'wait.rs|the announcement of a sleeper|s/cell\.sleepers\.count\.fetch_add\(1, Ordering::Relaxed\);/cell.sleepers.count.fetch_add(0, Ordering::Relaxed);/'
   'round.rs|the wait before a slot is written again|s/needed > self\.state\.proven/needed > self.state.proven + 1000/'
   'round.rs|one round of what an exchange proves|s/self\.state\.proven = round - 1;/self.state.proven = round;/'
+  'round.rs|the comparison of a mere arrival|s/theirs == self\.state\.published/true || theirs == self.state.published/'
   'round.rs|one round of what that wait waits for|s/self\.await_arrival\(peer, round \+ 1\)/self.await_arrival(peer, round)/'
   'board/latch.rs|the fence of the writer of a record|s/fence\(Ordering::Release\);\n        for \(place/for (place/'
   'board/latch.rs|the Release of the count of updates|s/store\(next, Ordering::Release\)/store(next, Ordering::Relaxed)/'

@@ -12,12 +12,27 @@ use crate::{
 /// Bytes of payload that travel in the same cell as the flag.
 pub(crate) const INLINE_BYTES: usize = 112;
 
+/// The low bits of a stamp.
+const SIGNATURE_BITS: u32 = 16;
+
+/// A published round in one word: its number (high 48 bits), and as many bits of the owner's running
+/// signature as fit. Later rounds have larger stamps, whatever the signatures.
+pub(crate) fn stamp(round: u64, signature: u64) -> u64 {
+    round << SIGNATURE_BITS | signature & ((1 << SIGNATURE_BITS) - 1)
+}
+
+/// The number of a stamped round.
+pub(crate) fn round_of(stamp: u64) -> u64 {
+    stamp >> SIGNATURE_BITS
+}
+
 /// What a rank publishes in one round. Two of them alternate, by the parity of the round.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Slot {
-    /// The last round of this parity that the owner published; 0 at the start. Written last.
-    pub(crate) round: AtomicU64,
+    /// The [`stamp`] of the last round of this parity that the owner published; 0 at the start.
+    /// Written last.
+    pub(crate) stamp: AtomicU64,
     /// The owner's signature of all its collectives up to and including this round's.
     pub(crate) signature: AtomicU64,
     /// The payload, if it fits.
@@ -128,7 +143,7 @@ pub(crate) trait Members {
 impl RankCell {
     pub(crate) fn new() -> Self {
         let slot = || Slot {
-            round: AtomicU64::new(0),
+            stamp: AtomicU64::new(0),
             signature: AtomicU64::new(0),
             payload: SharedBytes::new(),
         };

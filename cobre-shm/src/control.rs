@@ -16,7 +16,7 @@ use crate::{
         lock::{self, LockFile},
         process,
     },
-    wait::Wait,
+    wait::{self, Wait},
 };
 
 /// Naps for which a launcher may tell of a death first: it knows how the rank died. It cannot tell
@@ -192,9 +192,9 @@ impl Members for Control {
             return;
         }
         // The peer may have published, or left cleanly, before its lock went: its state counts.
-        // Acquire matches the Release of `Rounds::publish` and `wait::mark_gone`.
-        let published = cell.slot(wait.round).round.load(Ordering::Acquire) >= wait.round;
-        if !published && cell.presence.state.load(Ordering::Acquire) == JOINED {
+        // Acquire matches the Release of `wait::mark_gone`.
+        if !wait::has_arrived(cell, wait.round)
+            && cell.presence.state.load(Ordering::Acquire) == JOINED {
             let died = Kind::RankFailed(FailureCause::Died);
             failure::raise(self, Failure::new(peer, Some(wait.operation), died));
         }

@@ -14,7 +14,8 @@
 //!    round k knows that everybody has finished k - 1. So a sequence of exchanges never waits here;
 //!    a root that broadcasts over and over waits for its readers, one round behind. And ranks that
 //!    take turns as roots wait for the slowest before they are [`MAX_LEAD`] rounds ahead of it.
-//! 2. *Publish.* Payload and signature first, then the round number, with Release.
+//! 2. *Publish.* Payload and signature first, then the stamp (round number and some bits of the
+//!    signature), with Release.
 //! 3. *Await.* Read a peer's round number with Acquire until it is n, then compare its signature
 //!    with mine, then read the payload.
 //!
@@ -24,13 +25,15 @@
 //!
 //! *Signatures.* Each rank folds every call's signature into a running one. Two ranks that ever
 //! called differently have different running signatures for good, so a disagreement that no rank
-//! noticed at once (two ranks that both believe to be the root of a broadcast wait for nobody) is
-//! found at the next wait, before its payload is read.
+//! noticed at once is found at the next wait, before its payload is read. Two ranks that both
+//! believe to be the root of a broadcast read nobody's payload; they find out when they open the
+//! next round, because 16 bits of the running signature ride with the round's number, so that a
+//! mere arrival can be compared too.
 
 use cobre_comm_trait::Operation;
 
 use crate::{
-    cell::{INLINE_BYTES, Members},
+    cell::{INLINE_BYTES, Members, round_of, stamp},
     failure::{self, Failure, Kind},
     point,
     primitive::{Ordering, fence},
@@ -41,17 +44,37 @@ use crate::{
 /// How many rounds a rank may be ahead of what it knows everybody to have finished.
 pub(crate) const MAX_LEAD: u64 = 12;
 
+/// Stamps that a rank remembers; a power of two. A peer whose arrival it awaits is not further behind.
+const REMEMBERED: usize = 16;
+const _: () = assert!(MAX_LEAD as usize + 1 < REMEMBERED);
+
 /// What one rank remembers of its communicator's rounds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RoundState {
     /// The last round published.
     round: u64,
+    /// The stamps of the last rounds published.
+    published: [u64; REMEMBERED],
     /// The running signature of all calls so far.
     signature: u64,
     /// Per parity, the last round whose payload others had to read.
     needed: [u64; 2],
     /// Everybody is known to have finished reading this round and all before.
     proven: u64,
+}
+
+impl Default for RoundState {
+    /// Forming counts as round 1, an exchange: who publishes round 3 has waited for everybody's
+    /// round 2, as it does ever after.
+    fn default() -> Self {
+        Self {
+            round: 1,
+            published: [0; REMEMBERED],
+            signature: 0,
+            needed: [0, 1],
+            proven: 0,
+        }
+    }
 }
 
 /// Whom a publication concerns.
@@ -138,9 +161,23 @@ impl<'a, M: Members> Rounds<'a, M> {
     fn prove(&mut self, round: u64) -> Result<(), Stopped> {
         for peer in self.peers() {
             self.await_arrival(peer, round + 1)?;
+            if !self.agrees_so_far(peer, round + 1) {
+                return Err(self.disagree(peer));
+            }
         }
         self.state.proven = round;
         Ok(())
+    }
+
+    /// Whether what `peer` shows in the slot of `round`, which has arrived, is what this rank showed
+    /// in the same round. Number and signature are one word, so it does not matter that the peer may
+    /// go on meanwhile; if it is ahead of this rank, it is compared another time, or compares.
+    fn agrees_so_far(&self, peer: usize, round: u64) -> bool {
+        let slot = self.members.cell(peer).slot(round);
+        // Relaxed: the word alone counts.
+        let theirs = slot.stamp.load(Ordering::Relaxed);
+        let number = round_of(theirs);
+        number > self.state.round || theirs == self.state.published[number as usize % REMEMBERED]
     }
 
     /// Publishes the opened `round`. `fill` writes the inline payload.
@@ -161,7 +198,8 @@ impl<'a, M: Members> Rounds<'a, M> {
         // Release matches the Acquire in `wait::has_arrived`: signature and payload (here and in
         // staging) are visible to who sees the round; so is that this rank has finished reading
         // all earlier rounds.
-        slot.round.store(round, Ordering::Release);
+        let stamp = stamp(round, self.state.signature);
+        slot.stamp.store(stamp, Ordering::Release);
         point::reached("ring");
         // Release matches the Acquire in `wait::sleep_until`: who sees the bell sees the round.
         let word = round as u32 & BELL_MASK;
@@ -174,6 +212,7 @@ impl<'a, M: Members> Rounds<'a, M> {
         if audience == Audience::Everyone {
             self.state.needed[parity(round)] = round;
         }
+        self.state.published[round as usize % REMEMBERED] = stamp;
         self.state.round = round;
         point::reached("published");
     }
@@ -186,8 +225,8 @@ impl<'a, M: Members> Rounds<'a, M> {
         let slot = self.members.cell(peer).slot(round);
         // Relaxed: ordered by the Acquire that saw the round.
         let signature = slot.signature.load(Ordering::Relaxed);
-        let seen = slot.round.load(Ordering::Relaxed);
-        if signature == self.state.signature && seen == round {
+        let seen = slot.stamp.load(Ordering::Relaxed);
+        if signature == self.state.signature && seen == stamp(round, signature) {
             return Ok(());
         }
         Err(self.disagree(peer))

@@ -33,7 +33,7 @@ use std::time::Instant;
 use cobre_comm_trait::{FailureCause, Operation};
 
 use crate::{
-    cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell},
+    cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell, stamp},
     failure::{self, FORMING, Failure, Kind},
     point,
     primitive::{Ordering, fence, spin_hint, yield_now},
@@ -104,10 +104,11 @@ pub(crate) fn for_round(
     for_round_slowly(members, patience, wait)
 }
 
+/// Whether the owner of `cell` has published `round`, or a later one of the same parity.
 #[inline]
-fn has_arrived(cell: &RankCell, round: u64) -> bool {
+pub(crate) fn has_arrived(cell: &RankCell, round: u64) -> bool {
     // Acquire matches the Release in `Rounds::publish`, so that the payload can be read.
-    cell.slot(round).round.load(Ordering::Acquire) >= round
+    cell.slot(round).stamp.load(Ordering::Acquire) >= stamp(round, 0)
 }
 
 #[cold]

@@ -189,6 +189,37 @@ fn broadcasts_and_exchanges_mix() {
     });
 }
 
+/// Two ranks that both believe to be the root of every broadcast wait for nobody's payload, and yet
+/// find out at the next call.
+#[test]
+fn two_roots_find_out() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let heap = Heap::new(2);
+        let twice_as_root = |heap: &Heap, rank: usize| {
+            let mut state = RoundState::default();
+            let mut call = || {
+                let (operation, call) = (Operation::Broadcast, rank as u64 + 1);
+                let mut rounds =
+                    Rounds::begin(heap, rank, SLEEP_AT_ONCE, operation, call, &mut state);
+                let round = rounds.open()?;
+                rounds.publish(round, Audience::Everyone, |payload| payload.put(&[]));
+                Ok(())
+            };
+            (call(), call())
+        };
+        let other = {
+            let heap = Arc::clone(&heap);
+            thread::spawn(move || twice_as_root(&heap, 1))
+        };
+        assert_eq!(twice_as_root(&heap, 0).1, Err(Stopped));
+        assert_eq!(other.join().unwrap().1, Err(Stopped));
+        let mismatch = failure::first(&*heap).map(|failure| failure.kind);
+        assert_eq!(mismatch, Some(Kind::Mismatch(1)));
+    });
+}
+
 /// Rank 1 waits for rank 0, which ends in the way of `end` instead of publishing.
 fn waiter_learns(end: impl Fn(&Heap) + Copy + Send + Sync + 'static, expected: Failure) {
     loom::model(move || {
