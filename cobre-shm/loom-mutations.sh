@@ -31,7 +31,6 @@ mutations=(
   'wait.rs|the announcement of a sleeper|s/cell\.sleepers\.count\.fetch_add\(1, Ordering::Relaxed\);/cell.sleepers.count.fetch_add(0, Ordering::Relaxed);/'
   'round.rs|the wait before a slot is written again|s/needed > self\.state\.proven/needed > self.state.proven + 1000/'
   'round.rs|one round of what an exchange proves|s/self\.state\.proven = round - 1;/self.state.proven = round;/'
-  'round.rs|the comparison of a mere arrival|s/theirs == self\.state\.published/true || theirs == self.state.published/'
   'round.rs|one round of what that wait waits for|s/self\.await_arrival\(peer, round \+ 1\)/self.await_arrival(peer, round)/'
   'board/latch.rs|the fence of the writer of a record|s/fence\(Ordering::Release\);\n        for \(place/for (place/'
   'board/latch.rs|the Release of the count of updates|s/store\(next, Ordering::Release\)/store(next, Ordering::Relaxed)/'
@@ -39,6 +38,7 @@ mutations=(
   'board/latch.rs|the fence of the reader of a record|s/fence\(Ordering::Acquire\);//'
   'board/latch.rs|the second look at the count|s/if updates\(\)\?\.wrapping_sub\(before\) < COPIES as u64 - 1/if true/'
   'board/latch.rs|one update of what that look allows|s/< COPIES as u64 - 1/< COPIES as u64/'
+  'round.rs|the comparison of a mere arrival|s/theirs == self\.state\.published/true || theirs == self.state.published/'
 )
 
 survived=0

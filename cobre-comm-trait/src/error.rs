@@ -1,6 +1,8 @@
 //! Errors as data: the offending value, who caused it, and what was being done.
 
-use crate::ReduceOp;
+use core::time::Duration;
+
+use crate::{Activity, ReduceOp};
 
 /// A collective operation, as errors and reports name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,19 +86,53 @@ impl Call {
             location,
         }
     }
+
+    /// The call without its rank.
+    pub(crate) fn what(&self) -> String {
+        let at = |location: &String| format!(" at {location}");
+        let location = self.location.as_ref().map_or_else(String::new, at);
+        let (operation, arguments, number) = (self.operation, &self.arguments, self.number);
+        format!("{operation}({arguments}) as operation {number}{location}")
+    }
 }
 
 impl core::fmt::Display for Call {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "rank {} called {}", self.rank, self.what())
+    }
+}
+
+/// A rank that had not arrived when another one gave up waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Missing {
+    /// The rank.
+    pub rank: usize,
+    /// Its process.
+    pub pid: u32,
+    /// What it was doing at that moment.
+    pub activity: Activity,
+}
+
+impl Missing {
+    /// The record of `rank`.
+    #[must_use]
+    pub fn new(rank: usize, pid: u32, activity: Activity) -> Self {
+        Self {
+            rank,
+            pid,
+            activity,
+        }
+    }
+}
+
+impl core::fmt::Display for Missing {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(
             f,
-            "rank {} called {}({}) as operation {}",
-            self.rank, self.operation, self.arguments, self.number
-        )?;
-        match &self.location {
-            Some(location) => write!(f, " at {location}"),
-            None => Ok(()),
-        }
+            "rank {} (pid {}), which {}",
+            self.rank, self.pid, self.activity
+        )
     }
 }
 
@@ -204,6 +240,24 @@ pub enum CommError {
         /// The collective in which its absence was noticed; `None` between collectives.
         operation: Option<Operation>,
     },
+    /// A rank waited longer than it was allowed to. Nobody has died: who is missing is slow, stopped,
+    /// or waits for something else.
+    #[error(
+        "{operation}: rank {rank} gave up after {waited:.1?}, waiting for {}",
+        who_is_missing(missing, *.more)
+    )]
+    Timeout {
+        /// The collective in which it waited.
+        operation: Operation,
+        /// The rank that gave up first.
+        rank: usize,
+        /// How long it had waited.
+        waited: Duration,
+        /// Who had not arrived there, and what they were doing; the first of them.
+        missing: Vec<Missing>,
+        /// How many more had not arrived.
+        more: usize,
+    },
     /// A rank called [`Communicator::abort`](crate::Communicator::abort).
     #[error("rank {rank} aborted the job with code {code}")]
     Aborted {
@@ -265,9 +319,18 @@ fn while_in(operation: Option<Operation>) -> String {
     )
 }
 
+fn who_is_missing(missing: &[Missing], more: usize) -> String {
+    let mut ranks: Vec<String> = missing.iter().map(Missing::to_string).collect();
+    if more > 0 {
+        ranks.push(format!("{more} more"));
+    }
+    ranks.join("; ")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Call, CommError, FailureCause, Operation};
+    use super::{Call, CommError, Duration, FailureCause, Missing, Operation};
+    use crate::Activity;
 
     #[test]
     fn messages_carry_the_offending_values() {
@@ -298,6 +361,28 @@ mod tests {
         assert_eq!(
             failed.to_string(),
             "rank 3 (pid 42) was killed by signal 9, noticed in barrier"
+        );
+        let last = Some(*call(2, Operation::Allreduce, Some("src/cuts.rs:7")));
+        let waiting = Activity::Waiting {
+            call: Some(*call(3, Operation::Barrier, None)),
+            peer: 2,
+            time: Duration::from_millis(1500),
+        };
+        let timeout = CommError::Timeout {
+            operation: Operation::Barrier,
+            rank: 0,
+            waited: Duration::from_secs(2),
+            missing: vec![
+                Missing::new(2, 41, Activity::Computing { last }),
+                Missing::new(3, 42, waiting),
+            ],
+            more: 1,
+        };
+        assert_eq!(
+            timeout.to_string(),
+            "barrier: rank 0 gave up after 2.0s, waiting for rank 2 (pid 41), which has been \
+             computing since allreduce(f64[3], Sum) as operation 7 at src/cuts.rs:7; rank 3 (pid \
+             42), which has waited 1.5s for rank 2 in barrier(f64[3], Sum) as operation 7; 1 more"
         );
     }
 }

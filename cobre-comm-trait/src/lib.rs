@@ -17,6 +17,7 @@
 //! No operating system and no `unsafe` here.
 #![forbid(unsafe_code)]
 
+mod activity;
 pub mod check;
 mod communicator;
 #[cfg(feature = "conformance")]
@@ -29,9 +30,10 @@ mod reduce;
 mod reduction;
 mod shared_memory;
 
+pub use activity::Activity;
 pub use communicator::Communicator;
 pub use data::CommData;
-pub use error::{Call, CommError, FailureCause, Operation};
+pub use error::{Call, CommError, FailureCause, Missing, Operation};
 pub use exchange::SharedExchange;
 pub use local::{LocalComm, LocalExchange, LocalReader, LocalReduction, LocalRegion};
 pub use reduce::{ReduceOp, Reducible};

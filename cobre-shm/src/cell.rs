@@ -4,6 +4,8 @@
 //! of sleepers, which others touch only when somebody sleeps or something has failed. Lines come in
 //! pairs of 128 bytes because processors fetch the neighbour of the line they miss.
 
+use core::time::Duration;
+
 use crate::{
     primitive::{AtomicU32, AtomicU64, SharedBytes},
     wait::Wait,
@@ -137,6 +139,8 @@ pub(crate) trait Members {
     /// Called by a rank that has slept in vain, `naps` times by now: finds out from the kernel
     /// whether the peer is alive, and fails the job if not.
     fn examine(&self, wait: Wait, naps: u32);
+    /// Called by a rank that has waited for longer than it may: fails the job, saying who is missing.
+    fn give_up(&self, wait: Wait, waited: Duration);
 }
 
 #[cfg(loom)]

@@ -1,6 +1,6 @@
 //! The communicator: argument checks, signatures, and the collectives below.
 
-use core::panic::Location;
+use core::{panic::Location, time::Duration};
 use std::sync::Arc;
 
 use cobre_comm_trait::{
@@ -52,6 +52,7 @@ impl ShmComm {
     pub fn form(config: &Config) -> Result<Self, InitError> {
         let control = forming::join(config)?;
         let core = Core::new(control, config.rank);
+        core.set_timeout(config.timeout);
         Ok(Self::member(core.refreshing(config.status_interval)))
     }
 
@@ -99,6 +100,23 @@ impl ShmComm {
 
     fn solo(control: crate::control::Control) -> Self {
         Self::join(control, 0)
+    }
+
+    /// How long a collective of this communicator, or a fence of one of its windows, may wait for a
+    /// peer before the job fails with [`CommError::Timeout`]; `None`: for ever. At first what
+    /// `COBRE_SHM_TIMEOUT` says.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.core.timeout()
+    }
+
+    /// Limits how long collectives that begin from now on may wait for a peer, as [`Self::timeout`]
+    /// describes it. Not collective: a rank may allow itself more than others.
+    ///
+    /// What counts is one wait for one peer, so a long call that gets on is not cut short; time for
+    /// which this process itself was stopped does not count.
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        self.core.set_timeout(timeout);
     }
 
     pub(crate) fn join(control: crate::control::Control, rank: usize) -> Self {
@@ -242,7 +260,9 @@ impl SharedMemoryProvider for ShmComm {
     #[track_caller]
     fn split_local(&self) -> Result<Self, CommError> {
         let control = split::split(&self.core, Location::caller())?;
-        Ok(Self::join(control, self.core.rank()))
+        let local = Self::join(control, self.core.rank());
+        local.set_timeout(self.timeout());
+        Ok(local)
     }
 
     fn is_leader(&self) -> bool {

@@ -28,6 +28,9 @@ pub const ATTACH_TIMEOUT_VAR: &str = "COBRE_SHM_ATTACH_TIMEOUT";
 /// Seconds between refreshes of this rank's memory and CPU time on the status board, or `off`.
 pub const STATUS_INTERVAL_VAR: &str = "COBRE_SHM_STATUS_INTERVAL";
 
+/// Seconds that a collective may wait for a peer; without it, for ever.
+pub const TIMEOUT_VAR: &str = "COBRE_SHM_TIMEOUT";
+
 const DEFAULT_ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a member's memory and CPU time are refreshed.
@@ -52,6 +55,8 @@ pub struct Config {
     pub launcher: Option<u32>,
     /// How long to wait for the job to form.
     pub attach_timeout: Duration,
+    /// How long a collective may wait for a peer; `None`: for ever.
+    pub timeout: Option<Duration>,
     /// Bytes of staging for the whole job, if this process founds it: rounded down to whole pages
     /// per rank, two at least.
     pub staging_bytes: usize,
@@ -70,6 +75,7 @@ impl Config {
             size,
             launcher: None,
             attach_timeout: DEFAULT_ATTACH_TIMEOUT,
+            timeout: None,
             staging_bytes: DEFAULT_STAGING,
             status_interval: Some(DEFAULT_STATUS_INTERVAL),
         }
@@ -128,6 +134,17 @@ impl Config {
         };
         if let Some(value) = get(ATTACH_TIMEOUT_VAR) {
             config.attach_timeout = seconds(ATTACH_TIMEOUT_VAR, &value)?;
+        }
+        if let Some(value) = get(TIMEOUT_VAR) {
+            let timeout = seconds(TIMEOUT_VAR, &value)?;
+            if timeout.is_zero() {
+                return Err(InitError::InvalidVariable {
+                    variable: TIMEOUT_VAR,
+                    value,
+                    expected: "more than 0 seconds (unset it to wait for ever)".to_owned(),
+                });
+            }
+            config.timeout = Some(timeout);
         }
         if let Some(value) = get(STAGING_VAR) {
             config.staging_bytes = bytes(STAGING_VAR, &value)?;
@@ -298,6 +315,8 @@ mod tests {
         assert_eq!(parse(&JOB), Ok(Some(Config::new("/job", 1, 4))));
         let timeout = job_with("COBRE_SHM_ATTACH_TIMEOUT", "0.5").unwrap();
         assert_eq!(timeout.unwrap().attach_timeout, Duration::from_millis(500));
+        let timeout = job_with("COBRE_SHM_TIMEOUT", "90").unwrap();
+        assert_eq!(timeout.unwrap().timeout, Some(Duration::from_secs(90)));
     }
 
     #[test]
@@ -326,6 +345,8 @@ mod tests {
             ("COBRE_SHM_SIZE", "1025", "from 1 to 1024"),
             ("COBRE_SHM_LAUNCHER", "me", "a process number"),
             ("COBRE_SHM_ATTACH_TIMEOUT", "-3", "seconds"),
+            ("COBRE_SHM_TIMEOUT", "soon", "seconds"),
+            ("COBRE_SHM_TIMEOUT", "0", "more than 0"),
             ("COBRE_SHM_STAGING", "4X", "bytes"),
             ("COBRE_SHM_STATUS_INTERVAL", "0", "seconds"),
             ("COBRE_SHM_STATUS_INTERVAL", "never", "off"),

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use cobre_comm_trait::FailureCause;
@@ -12,6 +13,7 @@ use crate::{
     layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, RankBlock},
     primitive::Ordering,
     segment::Segment,
+    stall,
     sys::{
         lock::{self, LockFile},
         process,
@@ -194,9 +196,20 @@ impl Members for Control {
         // The peer may have published, or left cleanly, before its lock went: its state counts.
         // Acquire matches the Release of `wait::mark_gone`.
         if !wait::has_arrived(cell, wait.round)
-            && cell.presence.state.load(Ordering::Acquire) == JOINED {
+            && cell.presence.state.load(Ordering::Acquire) == JOINED
+        {
             let died = Kind::RankFailed(FailureCause::Died);
             failure::raise(self, Failure::new(peer, Some(wait.operation), died));
         }
+    }
+
+    fn give_up(&self, wait: Wait, waited: Duration) {
+        stall::record(self, wait, waited);
+        // A u16 holds every rank: `layout` limits the size.
+        let timed_out = Kind::TimedOut(wait.rank as u16);
+        failure::raise(
+            self,
+            Failure::new(wait.peer, Some(wait.operation), timed_out),
+        );
     }
 }

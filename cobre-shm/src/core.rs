@@ -14,7 +14,7 @@ use crate::{
     explain,
     failure::{self, Failure, Kind},
     point,
-    primitive::Ordering,
+    primitive::{AtomicU64, Ordering},
     round::{RoundState, Rounds},
     sites::SiteIndex,
     sys::process,
@@ -30,6 +30,8 @@ pub(crate) struct Core {
     control: Arc<Control>,
     rank: usize,
     patience: Patience,
+    /// Nanoseconds that a call may wait for a peer; 0: for ever.
+    timeout: AtomicU64,
     /// The process generation that joined; a forked child's differs.
     generation: u32,
     progress: Mutex<Progress>,
@@ -54,6 +56,7 @@ impl Core {
         let control = Arc::new(control);
         Self {
             patience,
+            timeout: AtomicU64::new(0),
             status: Publisher::new(RankHome {
                 control: Arc::clone(&control),
                 rank,
@@ -70,6 +73,15 @@ impl Core {
         }
     }
 
+    /// How long a call may wait for a peer.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        // Relaxed: it concerns calls that begin later, by whoever set it or was told.
+        match self.timeout.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
     /// This rank with a thread that refreshes its record every `interval`, if there is one.
     pub(crate) fn refreshing(mut self, interval: Option<Duration>) -> Self {
         self.refresher = interval.map(|interval| Refresher::start(&self.status, interval));
@@ -79,6 +91,12 @@ impl Core {
     /// This rank's record on the status board.
     pub(crate) fn status(&self) -> &Publisher {
         &self.status
+    }
+
+    pub(crate) fn set_timeout(&self, timeout: Option<Duration>) {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.timeout
+            .store(timeout.map_or(0, nanos), Ordering::Relaxed);
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {
@@ -143,7 +161,10 @@ impl Core {
         let mut rounds = Rounds::begin(
             &*self.control,
             self.rank,
-            self.patience,
+            Patience {
+                limit: self.timeout(),
+                ..self.patience
+            },
             operation,
             hash,
             rounds,

@@ -7,6 +7,7 @@ use crate::{
     control::Control,
     failure::{Failure, Kind},
     primitive::Ordering,
+    stall,
 };
 
 /// The job's `failure` as an error: the same on every rank.
@@ -36,6 +37,7 @@ pub(crate) fn explain(control: &Control, failure: Failure) -> CommError {
                     },
                 )
         }
+        Kind::TimedOut(by) => timed_out(control, usize::from(by), failure),
         // These occur while forming only, where they become errors of their own.
         Kind::SizeDiffers(_) | Kind::TakenTwice | Kind::NeverCame | Kind::NoRoom(_) => {
             rank_failed(control, rank, FailureCause::Died, failure)
@@ -49,6 +51,24 @@ fn rank_failed(control: &Control, rank: usize, cause: FailureCause, failure: Fai
         pid: control.cell(rank).presence.pid.load(Ordering::Relaxed),
         cause,
         operation: failure.operation,
+    }
+}
+
+fn timed_out(control: &Control, by: usize, failure: Failure) -> CommError {
+    let by = by.min(control.size() - 1);
+    let stall = stall::read(control, by);
+    match failure.operation {
+        Some(operation) => CommError::Timeout {
+            operation,
+            rank: by,
+            waited: stall.waited,
+            missing: stall.missing,
+            more: stall.more,
+        },
+        None => CommError::Corrupted {
+            rank: by,
+            what: "a timeout without an operation",
+        },
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Mismatch(u16),
     /// The rank rejected its own arguments.
     Rejected,
+    /// The given other rank gave up waiting for the rank; see [`crate::stall`].
+    TimedOut(u16),
     /// While forming: the rank came with another job size.
     SizeDiffers(u32),
     /// While forming: a second process came as this rank.
@@ -81,6 +83,7 @@ impl Failure {
             Kind::TakenTwice => (10, 0),
             Kind::NeverCame => (11, 0),
             Kind::NoRoom(errno) => (12, errno as u32),
+            Kind::TimedOut(by) => (13, u32::from(by)),
         };
         let operation = self.operation.map_or(0, operation_code);
         u64::from(detail) << 32 | (self.rank as u64 & 0xffff) << 16 | operation << 8 | kind
@@ -104,6 +107,7 @@ impl Failure {
             10 => Kind::TakenTwice,
             11 => Kind::NeverCame,
             12 => Kind::NoRoom(detail as i32),
+            13 => Kind::TimedOut(detail as u16),
             _ => Kind::RankFailed(FailureCause::Died),
         };
         Some(Self {
@@ -231,6 +235,7 @@ mod tests {
             Kind::Aborted(-7),
             Kind::Mismatch(65_535),
             Kind::Rejected,
+            Kind::TimedOut(1_023),
             Kind::SizeDiffers(u32::MAX),
             Kind::TakenTwice,
             Kind::NeverCame,

@@ -17,13 +17,14 @@ use crate::{
     cell::{FailureWord, RankCell},
     primitive::{AtomicU32, AtomicU64},
     sites::SiteTable,
+    stall::StallRecord,
 };
 
 /// Marks a complete control segment: `CobreShm` in ASCII, little-endian.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CobreShm");
 
 /// Changes with every change of this module or of a protocol that its memory carries.
-pub(crate) const LAYOUT_VERSION: u32 = 3;
+pub(crate) const LAYOUT_VERSION: u32 = 4;
 
 /// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
 /// is more than anybody has cores.
@@ -90,6 +91,8 @@ pub(crate) struct RankBlock {
     pub(crate) sites: SiteTable,
     /// What the rank says about itself; see [`crate::board`].
     pub(crate) board: RecordLatch,
+    /// Who was missing when the rank gave up waiting; see [`crate::stall`].
+    pub(crate) stall: StallRecord,
 }
 
 /// What the two sides of a segment must agree on besides the version: a compiler or an architecture
@@ -105,6 +108,7 @@ pub(crate) const FINGERPRINT: u64 = {
         align_of::<RankBlock>(),
         offset_of!(RankBlock, calls),
         offset_of!(RankBlock, sites),
+        offset_of!(RankBlock, stall),
         offset_of!(RankBlock, board),
         size_of::<RecordLatch>(),
         size_of::<RankCell>(),

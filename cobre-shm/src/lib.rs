@@ -95,6 +95,8 @@ mod split;
 #[cfg(not(loom))]
 mod staging;
 #[cfg(not(loom))]
+mod stall;
+#[cfg(not(loom))]
 pub mod topology;
 #[cfg(not(loom))]
 mod window;
@@ -102,12 +104,14 @@ mod window;
 #[cfg(all(not(loom), feature = "fault-points"))]
 pub use self::point::{block_of, on_fault_point};
 #[cfg(not(loom))]
+pub use cobre_comm_trait::Activity;
+
+#[cfg(not(loom))]
 pub use self::{
-    activity::Activity,
     communicator::ShmComm,
     config::{
         ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, INTERLEAVE_VAR, LAUNCHER_VAR, NAME_VAR, RANK_VAR,
-        SIZE_VAR, STAGING_VAR, STATUS_INTERVAL_VAR,
+        SIZE_VAR, STAGING_VAR, STATUS_INTERVAL_VAR, TIMEOUT_VAR,
     },
     error::InitError,
     layout::MAX_RANKS,

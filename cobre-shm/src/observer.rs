@@ -1,9 +1,9 @@
 //! The launcher's view of a job: it founds the job, watches its ranks and says how they died.
 
-use cobre_comm_trait::{CommError, FailureCause};
+use cobre_comm_trait::{Activity, CommError, FailureCause};
 
 use crate::{
-    activity::{self, Activity},
+    activity,
     board::{self, Member},
     cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED},
     config::{self, NAME_VAR, SIZE_VAR},

@@ -25,7 +25,8 @@
 //! same; elsewhere such a failure would be seen when the nap ends.
 //!
 //! Every wait ends in one of these ways: the round arrived; the job failed; P left, panicked or
-//! died before publishing (which fails the job).
+//! died before publishing (which fails the job); it took longer than the program or
+//! `COBRE_SHM_TIMEOUT` allows (which fails the job too).
 
 use core::time::Duration;
 use std::time::Instant;
@@ -36,7 +37,7 @@ use crate::{
     cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell, stamp},
     failure::{self, FORMING, Failure, Kind},
     point,
-    primitive::{Ordering, fence, spin_hint, yield_now},
+    primitive::{AtomicU32, Ordering, fence, spin_hint, yield_now},
     sys::{clock, park},
 };
 
@@ -51,6 +52,8 @@ pub(crate) struct Patience {
     pub(crate) spins: u32,
     /// How long to go on looking while offering the core to others.
     pub(crate) yielding: Duration,
+    /// How long to sleep before giving up; `None`: for ever.
+    pub(crate) limit: Option<Duration>,
 }
 
 /// A sleeper looks by itself after this long: the longest that a death goes unnoticed when nobody
@@ -74,6 +77,7 @@ impl Patience {
         Self {
             spins: if ranks <= usable_cores { 500 } else { 0 },
             yielding: Duration::from_micros(500),
+            limit: None,
         }
     }
 }
@@ -141,7 +145,7 @@ fn for_round_slowly(members: &impl Members, patience: Patience, wait: Wait) -> R
     // Relaxed, and Release to match the Acquire of `activity`: who sees the peer sees since when.
     waiting.since.store(clock::now(), Ordering::Relaxed);
     waiting.peer.store(wait.peer as u32 + 1, Ordering::Release);
-    let end = sleep_until(members, wait);
+    let end = sleep_until(members, patience.limit, wait);
     if end.is_ok() {
         // After a failure it stays, for the last words.
         waiting.peer.store(0, Ordering::Relaxed);
@@ -154,19 +158,32 @@ fn has_failed(members: &impl Members) -> bool {
     !matches!(members.failure().code.load(Ordering::Relaxed), 0 | FORMING)
 }
 
-fn sleep_until(members: &impl Members, wait: Wait) -> Result<(), Stopped> {
+fn sleep_until(members: &impl Members, limit: Option<Duration>, wait: Wait) -> Result<(), Stopped> {
     let cell = members.cell(wait.peer);
     let mut naps = 0;
+    let mut slept = Duration::ZERO;
     loop {
         cell.sleepers.count.fetch_add(1, Ordering::Relaxed);
         // Matches the fences in `Rounds::publish` and `failure::ring`; see the protocol above.
         fence(Ordering::SeqCst);
         // Acquire matches the Release stores of the word by publishers and ringers.
         let word = cell.bell.word.load(Ordering::Acquire);
-        let end = look(members, wait);
+        let mut end = look(members, wait);
         if end.is_none() {
-            point::reached("sleep");
-            park::wait(&cell.bell.word, word, NAP);
+            match limit.map(|limit| limit.saturating_sub(slept)) {
+                None => nap(&cell.bell.word, word, NAP),
+                Some(Duration::ZERO) => {
+                    members.give_up(wait, slept);
+                    end = Some(Err(Stopped));
+                }
+                Some(left) => {
+                    let start = Instant::now();
+                    nap(&cell.bell.word, word, left.min(NAP));
+                    // At most a nap: time for which this rank was stopped itself (the whole job was
+                    // suspended, say) does not count.
+                    slept += start.elapsed().min(NAP);
+                }
+            }
         }
         cell.sleepers.count.fetch_sub(1, Ordering::Relaxed);
         if let Some(end) = end {
@@ -178,6 +195,11 @@ fn sleep_until(members: &impl Members, wait: Wait) -> Result<(), Stopped> {
             members.examine(wait, naps);
         }
     }
+}
+
+fn nap(word: &AtomicU32, value: u32, time: Duration) {
+    point::reached("sleep");
+    park::wait(word, value, time);
 }
 
 /// Whether the wait is over, and how.

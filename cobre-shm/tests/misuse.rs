@@ -95,3 +95,39 @@ fn after_a_failure_every_call_says_the_same() {
         }
     });
 }
+
+/// Two ranks that both believe to be the root wait for nobody, and yet find out at the next call.
+#[test]
+fn two_roots_find_out_before_anything_is_overwritten() {
+    pair(|comm| {
+        let (rank, mut mine) = (comm.rank(), [comm.rank() as u64; 300]);
+        assert_eq!(comm.broadcast(&mut mine, rank), Ok(()));
+        let told = comm.broadcast(&mut mine, rank).unwrap_err();
+        assert!(matches!(told, CommError::Mismatch { .. }), "{told}");
+        assert_eq!(mine, [rank as u64; 300]);
+    });
+}
+
+/// After any number of agreed calls of any kind.
+#[test]
+fn two_roots_find_out_later_too() {
+    for calls in 1..30 {
+        pair(|comm| {
+            let mut data = [0_u8; 10];
+            for call in 0..calls {
+                match call % 3 {
+                    0 => comm.broadcast(&mut data, call % 2).unwrap(),
+                    1 => comm.barrier().unwrap(),
+                    _ => comm.broadcast(&mut data, 0).unwrap(),
+                }
+            }
+            let rank = comm.rank();
+            // The one who was a reader before is told one call later.
+            let told = [(); 3].map(|()| comm.broadcast(&mut data, rank));
+            assert!(
+                matches!(told[2], Err(CommError::Mismatch { .. })),
+                "after {calls}: {told:?}"
+            );
+        });
+    }
+}

@@ -211,6 +211,48 @@ impl Process {
         self.fail("does not fall asleep");
     }
 
+    /// Waits until it has been stopped by a signal.
+    ///
+    /// # Panics
+    /// If it is not within [`patience`].
+    pub fn until_stopped(&mut self) {
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < patience() {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+            let stat = stat.unwrap_or_default();
+            let state = stat.rsplit(')').next().map(str::trim_start);
+            if state.is_some_and(|state| state.starts_with('T')) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        self.fail("is not stopped");
+    }
+
+    /// Waits until it has given up the processor of its own will `times` more: woken from a nap,
+    /// and asleep again.
+    ///
+    /// # Panics
+    /// If it does not within [`patience`].
+    pub fn until_napped(&mut self, times: u64) {
+        let naps = |pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|count| count.trim().parse::<u64>().ok())
+        };
+        let (pid, begin) = (self.pid(), std::time::Instant::now());
+        let before = naps(pid).unwrap_or(0);
+        while begin.elapsed() < patience() {
+            if naps(pid).is_some_and(|now| now >= before + times) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        self.fail("does not nap");
+    }
+
     fn fail(&mut self, why: &str) -> ! {
         let _ = self.child.kill();
         panic!(

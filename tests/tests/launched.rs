@@ -89,7 +89,7 @@ fn a_rank_that_exits_while_others_wait_is_the_cause() {
     let waits: &[&str] = &["join", "until-error:barrier"];
     let (end, heard) = run(&[waits, waits, &["join", "barrier", "exit:7"]]);
     assert_eq!(end, End::Code(7), "{heard}");
-    let told = heard.matches("cause: Exited(").count();
+    let told = heard.matches("error rank 2 (pid ").count();
     assert_eq!(told, 2, "{heard}");
     assert!(heard.contains("rank 2"), "{heard}");
 }
@@ -99,7 +99,7 @@ fn a_signal_is_known_by_number() {
     let waits: &[&str] = &["join", "until-error:reduce:10"];
     let (end, heard) = run(&[waits, &["join", "kill:SIGKILL"], waits]);
     assert_eq!(end, End::Code(128 + 9), "{heard}");
-    let told = heard.matches("rank: 1,").count();
+    let told = heard.matches("error rank 1 (pid ").count();
     assert_eq!(told, 2, "{heard}");
 }
 
@@ -124,7 +124,9 @@ fn an_abort_reaches_every_communicator_split_from_the_job() {
         let waits: &[&str] = &["join", depth, "inner-barrier"];
         let (end, heard) = run(&[waits, waits, &["join", depth, "abort:9"]]);
         assert_eq!(end, End::Code(9), "{heard}");
-        let told = heard.matches("error Aborted { rank: 2, code: 9 }").count();
+        let told = heard
+            .matches("error rank 2 aborted the job with code 9")
+            .count();
         assert_eq!(told, 2, "{depth}: {heard}");
     }
 }

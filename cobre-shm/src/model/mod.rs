@@ -22,6 +22,7 @@ use crate::{
 const SLEEP_AT_ONCE: Patience = Patience {
     spins: 0,
     yielding: core::time::Duration::ZERO,
+    limit: None,
 };
 
 /// A staging buffer, reduced to what the model checker needs: something that must not be read and
@@ -67,4 +68,6 @@ impl Members for Heap {
     }
 
     fn examine(&self, _wait: Wait, _naps: u32) {}
+
+    fn give_up(&self, _wait: Wait, _waited: core::time::Duration) {}
 }

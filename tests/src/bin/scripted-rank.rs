@@ -3,11 +3,12 @@
 //! | argument | what it does | what it prints |
 //! |---|---|---|
 //! | `join` | `cobre_shm::init` | `joined RANK SIZE PID`, or `refused MESSAGE` and exit 1 |
-//! | `barrier`, `broadcast:ROOT:LEN`, `reduce:LEN`, `gather:LEN` | a collective of f64 | `ok WHAT` or `error DEBUG` |
+//! | `barrier`, `broadcast:ROOT:LEN`, `reduce:LEN`, `gather:LEN` | a collective of f64 | `ok WHAT` or `error SENTENCE` |
 //! | `region:LEN`, `publish`, `reopen`, `populate`, `split` | a region, or another communicator | the same |
 //! | `inner:DEPTH`, `inner-barrier` | splits so often, each from the one before; a barrier of the last | the same |
-//! | `until-error:WHAT` | one of these, until it fails | `error DEBUG` |
+//! | `until-error:WHAT` | one of these, until it fails | `error SENTENCE` |
 //! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
+//! | `timeout:SECONDS` | limits how long later calls wait | nothing |
 //! | `leave` | drops the communicator | `left` |
 //! | `busy` | computes for ever | nothing |
 //! | `stop-on-error`, `abort-on-error:CODE` | from now on an error ends it with 3, or the job | nothing |
@@ -70,6 +71,10 @@ impl Rank {
             "busy" => loop {
                 core::hint::spin_loop();
             },
+            "timeout" => {
+                let limit = std::time::Duration::try_from_secs_f64(rest.parse()?)?;
+                self.comm()?.set_timeout(Some(limit));
+            }
             "stop-on-error" => self.stop_on_error = true,
             "abort-on-error" => self.abort_on_error = Some(rest.parse()?),
             "name" => return print(&format!("name {}", std::env::var("COBRE_SHM_NAME")?)),
@@ -94,7 +99,7 @@ impl Rank {
         match outcome {
             Ok(()) => print(&format!("ok {step}")),
             Err(error) => {
-                print(&format!("error {error:?}"))?;
+                print(&format!("error {error}"))?;
                 if self.stop_on_error {
                     std::process::exit(3);
                 }
