@@ -82,6 +82,17 @@ pub(crate) struct JobArgs {
     /// End the job after this time: SIGTERM, then SIGKILL after the grace.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,
+    /// End the job when nobody has completed a collective for this time although somebody waits in
+    /// one, and tell who is where; SIGQUIT tells the same at any time.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) hang_after: Option<Duration>,
+    /// Start the whole job again after a failure, at most N times; ranks find the number of the
+    /// attempt, from 0, in COBRE_LAUNCH_ATTEMPT.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) max_restarts: u32,
+    /// Write how the job ended to FILE, as JSON: what the last words say, and more.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// What ranks get to clean up after a failure before SIGKILL: 500ms, 2s, 1m.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "2s")]
     pub(crate) kill_grace: Duration,

@@ -2,15 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 /// Failures within this time of the first one count as simultaneous, and nobody is terminated
 /// before it is over, so that the verdict does not depend on who is fastest.
 pub(crate) const SIMULTANEOUS: Duration = Duration::from_millis(100);
 
 /// Why the launcher ends the job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Reason {
     /// A rank failed.
     Failure,
+    /// No rank got any further for `--hang-after`.
+    Hang,
     /// `--timeout` passed.
     Timeout,
     /// Nobody reads standard output any more.
@@ -39,16 +44,23 @@ pub(crate) struct Ending {
     kill_at: Option<Instant>,
 }
 
+impl Reason {
+    /// Whether another attempt may do better: nobody wanted the job to end.
+    pub(crate) fn calls_for_a_restart(self) -> bool {
+        matches!(self, Self::Failure | Self::Hang)
+    }
+}
+
 impl Ending {
     pub(crate) fn new(reason: Reason, now: Instant, grace: Duration) -> Self {
         let terminate_at = match reason {
             Reason::Failure => Some(now + SIMULTANEOUS.min(grace)),
-            Reason::Timeout | Reason::BrokenPipe => Some(now),
+            Reason::Hang | Reason::Timeout | Reason::BrokenPipe => Some(now),
             Reason::Interrupt | Reason::GuardLost => None,
         };
         let kill_at = match reason {
             Reason::Interrupt | Reason::GuardLost => now,
-            Reason::Failure | Reason::Timeout | Reason::BrokenPipe => now + grace,
+            Reason::Failure | Reason::Hang | Reason::Timeout | Reason::BrokenPipe => now + grace,
         };
         Self {
             reason,

@@ -68,6 +68,14 @@ pub(crate) enum LaunchError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The file for the report could not be made or written.
+    #[error("--report: cannot write `{}`: {source}", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Something that the kernel gives every process was refused.
     #[error("{what} failed: {source}")]
     System {
@@ -97,6 +105,7 @@ impl LaunchError {
             | Self::GuardLost
             | Self::Found(_)
             | Self::OutputDir { .. }
+            | Self::Report { .. }
             | Self::System { .. } => JobExit::Launcher,
         }
     }

@@ -9,6 +9,7 @@
 /// | 128+S | the first cause was ended by signal S (137 is SIGKILL); 130 also after a second SIGINT |
 /// | 1 | the launcher could not do its work (write the ranks' output, for example); or a rank ended with 0 while others waited for it |
 /// | 2 | usage: the command line makes no job |
+/// | 123 | `--hang-after`: no rank got any further |
 /// | 124 | `--timeout` passed |
 /// | 126 | a program was found but cannot be executed |
 /// | 127 | a program was not found |
@@ -24,6 +25,8 @@ pub enum JobExit {
     Launcher,
     /// The command line makes no job.
     Usage,
+    /// The job was ended because no rank got any further.
+    Hang,
     /// The job was ended because its time was up.
     Timeout,
     /// A program was found but cannot be executed.
@@ -49,6 +52,7 @@ Exit code:
   1      the launcher could not do its work (no shared memory, no processes), or a
          rank ended with 0 while others waited for it
   2      usage
+  123    --hang-after: no rank got any further
   124    --timeout passed
   126    program found but not executable
   127    program not found
@@ -69,6 +73,7 @@ Exit code:
             Self::Success => 0,
             Self::Launcher => 1,
             Self::Usage => 2,
+            Self::Hang => 123,
             Self::Timeout => 124,
             Self::NotExecutable => 126,
             Self::NotFound => 127,
@@ -98,6 +103,7 @@ mod tests {
             (JobExit::from_code(5), 5),
             (JobExit::Signal(9), 137),
             (JobExit::Signal(64), 192),
+            (JobExit::Hang, 123),
             (JobExit::Timeout, 124),
             (JobExit::BrokenPipe, 141),
         ] {

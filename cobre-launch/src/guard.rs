@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use crate::channel::{self, LauncherEnd, News, Order, RankSet, Received, Wait};
 use crate::error::LaunchError;
-use crate::plan::Plan;
+use crate::plan::{Identity, Plan};
 use crate::spawn;
 use crate::sys::{self, Inheritance};
 
@@ -46,21 +46,20 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Forks the guard of the job `name`, which is not founded yet.
+    /// Forks the guard of the job `identity`, which is not founded yet.
     pub(crate) fn fork(
         plan: &Plan,
-        name: &str,
+        identity: &Identity,
         inheritance: Inheritance,
     ) -> Result<Self, LaunchError> {
         let failed = || LaunchError::system::<nix::Error>("starting the guard");
         // For what a killed guard leaves.
         set_child_subreaper(true).map_err(failed())?;
         let (ours, theirs) = channel::pair().map_err(failed())?;
-        let launcher = nix::unistd::getpid();
         let mut ours = Some(ours);
         let pid = sys::fork(|| {
             drop(ours.take());
-            serve::serve(plan, name, launcher, inheritance, &theirs);
+            serve::serve(plan, identity, inheritance, &theirs);
         })
         .map_err(failed())?;
         Ok(Self { pid, channel: ours })

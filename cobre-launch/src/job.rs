@@ -6,12 +6,14 @@ use cobre_shm::observer::Observer;
 pub(crate) use cobre_shm::observer::Membership;
 
 use crate::error::LaunchError;
+use crate::scene::Doing;
 
 /// The job that this launcher founded.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// The segment's name.
     pub(crate) name: String,
+    size: usize,
     observer: Observer,
 }
 
@@ -19,7 +21,11 @@ impl Job {
     /// Founds the job `name` of `size` ranks.
     pub(crate) fn found(name: String, size: usize) -> Result<Self, LaunchError> {
         let observer = Observer::found(&name, size).map_err(Box::new)?;
-        Ok(Self { name, observer })
+        Ok(Self {
+            name,
+            size,
+            observer,
+        })
     }
 
     /// What `rank` has done about the job so far.
@@ -35,6 +41,18 @@ impl Job {
     /// Whether `rank` had been told of a failure before it ended.
     pub(crate) fn saw_failure(&self, rank: usize) -> bool {
         self.observer.saw_failure(rank)
+    }
+
+    /// What every rank is doing, or was when it was told of a failure.
+    pub(crate) fn scene(&self) -> Vec<Doing> {
+        let doing = |rank| Doing::new(self.membership(rank), self.observer.activity(rank));
+        (0..self.size).map(doing).collect()
+    }
+
+    /// A number that grows whenever a rank begins or ends a collective.
+    pub(crate) fn progress(&self) -> u64 {
+        let steps = (0..self.size).map(|rank| self.observer.steps(rank));
+        steps.fold(0, u64::wrapping_add)
     }
 
     /// Tells every rank that `rank` has failed; the first such report stays.

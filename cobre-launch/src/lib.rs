@@ -10,8 +10,8 @@
 //! 4. *spawn*: the guard starts the ranks (`spawn`) and hands over their pipes (`channel`);
 //! 5. *supervise*: one loop over signals, pipes and timers owns everything that is known about
 //!    the job (`supervise`), relays lines (`output`, `sink`) and feeds standard input (`stdin`);
-//! 6. *report*: the facts become a verdict (`verdict`), and that a text and an exit code
-//!    ([`JobExit`]).
+//! 6. *report*: the facts and what each rank was doing (`scene`) become a verdict (`verdict`), and
+//!    that a text, a report (`last_words`) and an exit code ([`JobExit`]); or another attempt.
 #![cfg(target_os = "linux")]
 
 mod binding;
@@ -25,11 +25,15 @@ mod error;
 mod exit_code;
 mod files;
 mod guard;
+mod hang;
 mod job;
+mod last_words;
+mod oom;
 mod output;
 mod plan;
 mod program;
 mod report;
+mod scene;
 mod signal;
 mod sink;
 mod spawn;
@@ -37,6 +41,7 @@ mod stdin;
 mod supervise;
 mod sys;
 mod tail;
+mod text;
 mod verdict;
 
 use std::ffi::OsString;
@@ -46,10 +51,13 @@ pub use exit_code::JobExit;
 
 use crate::cli::Parsed;
 use crate::error::LaunchError;
+use crate::files::RankFiles;
 use crate::guard::Guard;
 use crate::job::Job;
-use crate::plan::Plan;
-use crate::supervise::Supervisor;
+use crate::oom::OomKills;
+use crate::plan::{Identity, Plan};
+use crate::supervise::{Attempt, Supervisor};
+use crate::sys::Inheritance;
 
 /// Runs the launcher with the command line `args`, the program's own name first.
 ///
@@ -82,14 +90,48 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
     if let Some(picture) = &bindings.picture {
         report::bindings(picture);
     }
-    let signals = signal::Signals::take()?;
+    let mut signals = signal::Signals::take()?;
     let inheritance = spawn::prepare(&signals);
-    // Nobody can guess it.
-    let name = cobre_shm::random_job_name();
-    let guard = Guard::fork(&plan, &name, inheritance)?;
     let files = files::create(&plan)?;
-    let job = Job::found(name, plan.ranks.len())?;
+    let report = files::create_report(&plan)?;
+    let start = Instant::now();
+    let deadline = plan.timeout.and_then(|limit| start.checked_add(limit));
+    let mut number = 0;
+    loop {
+        let failed = LaunchError::system("opening the files of --output-dir");
+        let again = files::again(&files).map_err(failed)?;
+        let attempt = start_job(&plan, number, inheritance, again, deadline)?;
+        let finished = Supervisor::new(attempt, &mut signals).and_then(Supervisor::run)?;
+        files::write_report(&plan, report.as_ref(), finished.report.as_ref())?;
+        if !finished.may_restart || number == plan.max_restarts {
+            return Ok(finished.exit);
+        }
+        number += 1;
+    }
+}
+
+/// Starts the ranks of a job of its own.
+fn start_job<'a>(
+    plan: &'a Plan,
+    number: u32,
+    inheritance: Inheritance,
+    files: Vec<RankFiles>,
+    deadline: Option<Instant>,
+) -> Result<Attempt<'a>, LaunchError> {
+    let identity = Identity::new(number);
+    let oom_kills = OomKills::begin();
+    let guard = Guard::fork(plan, &identity, inheritance)?;
+    let job = Job::found(identity.name, plan.ranks.len())?;
     let since = Instant::now();
-    let ranks = guard.start_ranks(&plan)?;
-    Supervisor::new(&plan, job, guard, signals, ranks, files, since).and_then(Supervisor::run)
+    Ok(Attempt {
+        plan,
+        number,
+        job,
+        ranks: guard.start_ranks(plan)?,
+        guard,
+        files,
+        oom_kills,
+        since,
+        deadline,
+    })
 }

@@ -17,7 +17,9 @@ use crate::error::LaunchError;
 use crate::program;
 
 /// The variables that say who a rank is: nobody else may set them.
-const IDENTITY: [&str; 4] = [NAME_VAR, RANK_VAR, SIZE_VAR, LAUNCHER_VAR];
+const IDENTITY: [&str; 5] = [NAME_VAR, RANK_VAR, SIZE_VAR, LAUNCHER_VAR, ATTEMPT_VAR];
+/// How often the job has been started before.
+const ATTEMPT_VAR: &str = "COBRE_LAUNCH_ATTEMPT";
 const THREADS: [&str; 2] = ["OMP_NUM_THREADS", "RAYON_NUM_THREADS"];
 
 /// A job, ready to be started.
@@ -32,6 +34,9 @@ pub(crate) struct Plan {
     pub(crate) output_dir: Option<PathBuf>,
     pub(crate) stdin: StdinMode,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) hang_after: Option<Duration>,
+    pub(crate) max_restarts: u32,
+    pub(crate) report: Option<PathBuf>,
     pub(crate) kill_grace: Duration,
     pub(crate) dry_run: bool,
     pub(crate) verbose: bool,
@@ -122,6 +127,9 @@ impl Plan {
             output_dir: job.output_dir,
             stdin: job.stdin,
             timeout: job.timeout,
+            hang_after: job.hang_after,
+            max_restarts: job.max_restarts,
+            report: job.report,
             kill_grace: job.kill_grace,
             dry_run: job.dry_run,
             verbose: job.verbose,
@@ -145,20 +153,47 @@ impl Plan {
         &self.programs[self.ranks[rank].program]
     }
 
-    /// The variables that tell `rank` who it is, in the job `name` of launcher `pid`.
-    pub(crate) fn identity(
-        &self,
-        rank: usize,
-        name: &str,
-        pid: &str,
-    ) -> [(&'static str, String); 4] {
-        let [name_key, rank_key, size_key, launcher_key] = IDENTITY;
+    /// The variables that tell `rank` who it is.
+    pub(crate) fn identity(&self, rank: usize, job: &Identity) -> [(&'static str, String); 5] {
+        let [name_key, rank_key, size_key, launcher_key, attempt_key] = IDENTITY;
         [
-            (name_key, name.to_owned()),
+            (name_key, job.name.clone()),
             (rank_key, rank.to_string()),
             (size_key, self.ranks.len().to_string()),
-            (launcher_key, pid.to_owned()),
+            (launcher_key, job.launcher.clone()),
+            (attempt_key, job.attempt.to_string()),
         ]
+    }
+}
+
+/// What tells one attempt at the job from all others.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// The segment's name.
+    pub(crate) name: String,
+    /// The launcher's process number.
+    pub(crate) launcher: String,
+    /// From 0.
+    pub(crate) attempt: u32,
+}
+
+impl Identity {
+    /// A new one, which nobody can guess.
+    pub(crate) fn new(attempt: u32) -> Self {
+        Self {
+            name: cobre_shm::random_job_name(),
+            launcher: std::process::id().to_string(),
+            attempt,
+        }
+    }
+
+    /// For show.
+    pub(crate) fn example() -> Self {
+        Self {
+            name: "/cobre-RANDOM".to_owned(),
+            launcher: "PID".to_owned(),
+            attempt: 0,
+        }
     }
 }
 

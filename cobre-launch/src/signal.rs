@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, getsid};
 
@@ -19,6 +19,9 @@ const FORWARDED: [Signal; 6] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
 ];
+
+/// What stops a job and lets it go on.
+const JOB_CONTROL: [Signal; 2] = [Signal::SIGTSTP, Signal::SIGCONT];
 
 /// The same signal again within this time is the same event: `timeout` and others send to the
 /// process and then to its group.
@@ -48,6 +51,13 @@ pub(crate) enum Event {
     },
     /// The second SIGINT: the user means it.
     KillNow,
+    /// The job shall stop (Ctrl-Z), and this process too, so that the shell takes note.
+    Stop {
+        /// As above.
+        everybody_has_it: bool,
+    },
+    /// The job goes on.
+    Continued,
 }
 
 impl Signals {
@@ -59,7 +69,7 @@ impl Signals {
         let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
         let mut taken = SigSet::empty();
         taken.add(Signal::SIGCHLD);
-        for signal in FORWARDED {
+        for signal in FORWARDED.into_iter().chain(JOB_CONTROL) {
             if ignored & (1 << (signal as u32 - 1)) == 0 {
                 taken.add(signal);
             }
@@ -77,14 +87,28 @@ impl Signals {
         })
     }
 
+    /// Stops this process as a shell expects it, until SIGCONT comes. In a process group that nobody
+    /// could continue the kernel lets it run, and the ranks too.
+    pub(crate) fn stop(&self) {
+        let stop = SigSet::from(Signal::SIGTSTP);
+        // Its own again: it is taken as soon as it is let through.
+        if raise(Signal::SIGTSTP).is_ok() && stop.thread_unblock().is_ok() {
+            let _ = stop.thread_block();
+        }
+    }
+
     /// The next thing that came, if any has.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Event> {
         loop {
             let info = self.fd.read_signal().ok()??;
             let signal = i32::try_from(info.ssi_signo).ok()?;
             let signal = Signal::try_from(signal).ok()?;
-            if signal == Signal::SIGCHLD {
-                return Some(Event::Children);
+            let everybody_has_it = info.ssi_code == libc::SI_KERNEL && !only_for_the_leader(signal);
+            match signal {
+                Signal::SIGCHLD => return Some(Event::Children),
+                Signal::SIGTSTP => return Some(Event::Stop { everybody_has_it }),
+                Signal::SIGCONT => return Some(Event::Continued),
+                _ => {}
             }
             let echo = self
                 .last
@@ -101,7 +125,7 @@ impl Signals {
             }
             return Some(Event::Job {
                 signal,
-                everybody_has_it: info.ssi_code == libc::SI_KERNEL && !only_for_the_leader(signal),
+                everybody_has_it,
             });
         }
     }

@@ -13,7 +13,7 @@ use nix::unistd::{Pid, getpid};
 use crate::cli::StdinMode;
 use crate::error::LaunchError;
 use crate::guard::Started;
-use crate::plan::Plan;
+use crate::plan::{Identity, Plan};
 use crate::signal::Signals;
 use crate::sys::{self, Inheritance};
 
@@ -31,11 +31,10 @@ pub(crate) fn prepare(signals: &Signals) -> Inheritance {
     }
 }
 
-/// Starts `rank` of the job `name`, which `launcher` watches.
+/// Starts `rank` of the job `identity`.
 pub(crate) fn start(
     plan: &Plan,
-    name: &str,
-    launcher: Pid,
+    identity: &Identity,
     rank: usize,
     inheritance: Inheritance,
 ) -> io::Result<Started> {
@@ -51,7 +50,7 @@ pub(crate) fn start(
                 .iter()
                 .map(|(name, n)| (name, n.to_string())),
         )
-        .envs(plan.identity(rank, name, &launcher.to_string()))
+        .envs(plan.identity(rank, identity))
         .stdin(match (plan.stdin, rank) {
             (StdinMode::Zero, 0) => Stdio::inherit(),
             (StdinMode::All, _) => Stdio::piped(),

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,9 +17,13 @@ use crate::ending::{Ending, Reason, Step};
 use crate::error::LaunchError;
 use crate::files::RankFiles;
 use crate::guard::{Ended, Guard, Started};
+use crate::hang::HangWatch;
 use crate::job::{Job, Membership};
+use crate::last_words::{self, Known, Report};
+use crate::oom::OomKills;
 use crate::output::{self, Output};
 use crate::plan::Plan;
+use crate::scene::{self, Doing};
 use crate::signal::{Event, Signals};
 use crate::stdin::{self, Broadcast};
 use crate::sys::{Reaped, reap};
@@ -36,13 +40,46 @@ struct Rank {
     end: Option<RankEnd>,
 }
 
+/// A job whose ranks have been started.
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) plan: &'a Plan,
+    /// From 0.
+    pub(crate) number: u32,
+    pub(crate) job: Job,
+    pub(crate) guard: Guard,
+    pub(crate) ranks: Vec<Started>,
+    pub(crate) files: Vec<RankFiles>,
+    pub(crate) oom_kills: OomKills,
+    /// When this attempt began.
+    pub(crate) since: Instant,
+    /// When the time of all attempts together is up.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What an attempt has come to.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) exit: JobExit,
+    /// It failed, and nobody wanted it to end: it may be tried again.
+    pub(crate) may_restart: bool,
+    pub(crate) report: Option<Report>,
+}
+
 /// Watches one job.
 #[derive(Debug)]
 pub(crate) struct Supervisor<'a> {
     plan: &'a Plan,
+    number: u32,
     job: Job,
     guard: Guard,
-    signals: Signals,
+    signals: &'a mut Signals,
+    oom_kills: OomKills,
+    hang: Option<HangWatch>,
+    deadline: Option<Instant>,
+    /// What each rank was doing when the end began.
+    scene: Option<Vec<Doing>>,
+    report: Option<Report>,
     received: Vec<Signal>,
     ranks: Vec<Rank>,
     output: Output,
@@ -68,20 +105,13 @@ enum Ready {
 }
 
 impl<'a> Supervisor<'a> {
-    /// Takes over the ranks that have been started, `since` when the job's time runs.
-    pub(crate) fn new(
-        plan: &'a Plan,
-        job: Job,
-        guard: Guard,
-        signals: Signals,
-        started: Vec<Started>,
-        files: Vec<RankFiles>,
-        since: Instant,
-    ) -> Result<Self, LaunchError> {
+    /// Takes over the ranks that have been started.
+    pub(crate) fn new(attempt: Attempt<'a>, signals: &'a mut Signals) -> Result<Self, LaunchError> {
+        let Attempt { plan, since, .. } = attempt;
         let mut ranks = Vec::new();
         let mut pipes = Vec::new();
         let mut inputs = Vec::new();
-        for rank in started {
+        for rank in attempt.ranks {
             ranks.push(Rank {
                 pid: rank.pid,
                 end: None,
@@ -92,12 +122,18 @@ impl<'a> Supervisor<'a> {
         let failed = || LaunchError::system("taking over the standard streams");
         Ok(Self {
             plan,
-            job,
-            guard,
+            number: attempt.number,
+            job: attempt.job,
+            guard: attempt.guard,
             signals,
+            oom_kills: attempt.oom_kills,
+            hang: plan.hang_after.map(|limit| HangWatch::new(limit, since)),
+            deadline: attempt.deadline,
+            scene: None,
+            report: None,
             received: Vec::new(),
             ranks,
-            output: Output::new(plan, pipes, files).map_err(failed())?,
+            output: Output::new(plan, pipes, attempt.files).map_err(failed())?,
             stdin: Broadcast::new(inputs).map_err(failed())?,
             started: since,
             ending: None,
@@ -109,7 +145,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Watches until the job is over and everything has been said.
-    pub(crate) fn run(mut self) -> Result<JobExit, LaunchError> {
+    pub(crate) fn run(mut self) -> Result<Finished, LaunchError> {
         self.say_verbose(|this| {
             let pids = this.ranks.iter().map(|rank| rank.pid.as_raw());
             report::begin(this.plan, &this.job.name, pids)
@@ -128,15 +164,40 @@ impl<'a> Supervisor<'a> {
             if let Some(exit) = self.exit
                 && (self.output.is_idle() || self.impatient)
             {
-                return Ok(match exit {
-                    JobExit::Success if self.output_lost => JobExit::Launcher,
-                    exit => exit,
-                });
+                return Ok(self.finished(exit));
             }
             for ready in self.wait(next)? {
                 self.handle(ready);
             }
         }
+    }
+
+    fn finished(mut self, exit: JobExit) -> Finished {
+        let exit = match exit {
+            JobExit::Success if self.output_lost => JobExit::Launcher,
+            exit => exit,
+        };
+        if let Some(report) = &mut self.report {
+            report.set_exit(exit);
+        }
+        Finished {
+            exit,
+            may_restart: self.may_restart(),
+            report: self.report,
+        }
+    }
+
+    /// Whether the job failed, and nobody wanted it to end.
+    fn may_restart(&self) -> bool {
+        let wanted = [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+        ];
+        let reason = self.ending.as_ref().map(|ending| ending.reason);
+        reason.is_some_and(Reason::calls_for_a_restart)
+            && !self.received.iter().any(|signal| wanted.contains(signal))
     }
 
     /// Waits until something is ready, or `until`.
@@ -194,6 +255,20 @@ impl<'a> Supervisor<'a> {
     fn handle_signal(&mut self, event: Event, now: Instant) {
         match event {
             Event::Children => self.reap(now),
+            Event::Stop { everybody_has_it } => {
+                if !everybody_has_it {
+                    self.guard
+                        .signal(Signal::SIGTSTP, self.those(|_| true), false);
+                }
+                self.signals.stop();
+            }
+            Event::Continued => {
+                self.guard
+                    .signal(Signal::SIGCONT, self.those(|_| true), false);
+                if let Some(hang) = &mut self.hang {
+                    hang.restart(now);
+                }
+            }
             Event::KillNow => {
                 self.impatient |= self.over;
                 match &mut self.ending {
@@ -207,11 +282,23 @@ impl<'a> Supervisor<'a> {
             } => {
                 self.impatient |= self.over;
                 self.received.push(signal);
+                if signal == Signal::SIGQUIT {
+                    self.say_who_is_where(now);
+                }
                 if !everybody_has_it {
                     self.guard.signal(signal, self.those(|_| true), false);
                 }
             }
         }
+    }
+
+    /// Before anybody acts on the signal that asks for it.
+    fn say_who_is_where(&mut self, now: Instant) {
+        let after = now.duration_since(self.started).as_secs_f64();
+        let stand = last_words::stand(&self.job.scene());
+        self.output.say(&format!(
+            "cobre-launch: SIGQUIT {after:.1} s after the start; what each rank is doing:\n{stand}"
+        ));
     }
 
     fn stdout_failed(&mut self, error: &std::io::Error, now: Instant) {
@@ -243,14 +330,14 @@ impl<'a> Supervisor<'a> {
         if watched {
             self.look_at_segment(now);
         }
-        let timeout = self
-            .plan
-            .timeout
-            .and_then(|limit| self.started.checked_add(limit));
-        let timeout = timeout.filter(|_| self.ending.is_none());
+        let timeout = self.deadline.filter(|_| self.ending.is_none());
         if running && timeout.is_some_and(|at| at <= now) {
             self.begin_end(Reason::Timeout, now);
         }
+        if running && self.hangs(now) {
+            self.begin_end(Reason::Hang, now);
+        }
+        let hang = self.hang.as_ref().map(|hang| hang.next(now));
         if let Some(step) = self.ending.as_mut().and_then(|ending| ending.due(now)) {
             self.signal_ranks(step);
         }
@@ -258,11 +345,21 @@ impl<'a> Supervisor<'a> {
             prompts,
             timeout.filter(|_| self.ending.is_none()),
             (watched && self.ending.is_none()).then(|| now + TICK),
+            hang.filter(|_| running && self.ending.is_none()),
             self.ending.as_ref().and_then(Ending::next),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    fn hangs(&mut self, now: Instant) -> bool {
+        let job = &self.job;
+        let hang = self.hang.as_mut().filter(|_| self.ending.is_none());
+        hang.is_some_and(|hang| {
+            let longest_wait = || scene::longest_wait(&job.scene());
+            hang.is_hung(job.progress(), now, longest_wait)
+        })
     }
 
     fn signal_ranks(&mut self, step: Step) {
@@ -386,6 +483,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn rank_failed(&mut self, rank: usize, cause: FailureCause, now: Instant) {
+        // Before the others are told.
+        self.look_around();
         // A rank's own process may be a shell around the process that joined.
         let pid = match self.job.membership(rank) {
             Membership::Joined { pid } => pid,
@@ -398,8 +497,14 @@ impl<'a> Supervisor<'a> {
     /// Begins to end the job, unless that has begun.
     fn begin_end(&mut self, reason: Reason, now: Instant) {
         if self.ending.is_none() {
+            self.look_around();
             self.ending = Some(Ending::new(reason, now, self.plan.kill_grace));
         }
+    }
+
+    /// Notes what each rank is doing, the first time that something is wrong.
+    fn look_around(&mut self) {
+        self.scene.get_or_insert_with(|| self.job.scene());
     }
 
     /// The exit of the job, and its last words.
@@ -415,10 +520,27 @@ impl<'a> Supervisor<'a> {
                 .map(|ending| (ending.reason, ending.since.duration_since(self.started))),
         };
         let verdict = decide(&facts);
-        let timeout = self.plan.timeout;
-        let words = report::last_words(&facts, verdict, &self.received, timeout, &self.output);
+        let known = Known {
+            plan: self.plan,
+            attempt: self.number,
+            facts,
+            verdict,
+            received: &self.received,
+            scene: self.scene.as_deref(),
+            out_of_memory: self.oom_kills.verdict(),
+            started: SystemTime::now() - self.started.elapsed(),
+            output: &self.output,
+        };
+        let (words, report) = known.tell();
+        self.report = Some(report);
         if let Some(words) = words {
             self.output.say(&words);
+        }
+        if self.may_restart() && self.number < self.plan.max_restarts {
+            let (next, most) = (self.number + 1, self.plan.max_restarts);
+            self.output.say(&format!(
+                "cobre-launch: starting the job again: restart {next} of at most {most}\n"
+            ));
         }
         verdict.exit
     }

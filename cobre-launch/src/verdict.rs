@@ -126,6 +126,7 @@ pub(crate) fn decide(facts: &Facts<'_>) -> Verdict {
 
 fn exit(facts: &Facts<'_>, cause: Option<&RankEnd>) -> JobExit {
     match facts.ending {
+        Some((Reason::Hang, _)) => return JobExit::Hang,
         Some((Reason::Timeout, _)) => return JobExit::Timeout,
         Some((Reason::BrokenPipe, _)) => return JobExit::BrokenPipe,
         Some((Reason::GuardLost, _)) => return JobExit::Launcher,

@@ -22,6 +22,7 @@ const ROLES: &[(&str, fn())] = &[
     ("rank_0_stays_longer", rank_0_stays_longer),
     ("rank_0_does_not_look", rank_0_does_not_look),
     ("ranks_that_disagree", ranks_that_disagree),
+    ("rank_1_fills_the_memory", rank_1_fills_the_memory),
 ];
 
 #[test]
@@ -75,6 +76,69 @@ fn wait_for_all(comm: &ShmComm) {
     if let Err(error) = comm.allreduce(&[1], &mut sum, ReduceOp::Sum) {
         give_up(comm, &error);
     }
+}
+
+fn rank_1_fills_the_memory() {
+    let comm = join();
+    if comm.rank() == 1 {
+        // More than the limit, and not more than any machine has.
+        let hoard = vec![1_u8; 300 << 20];
+        std::hint::black_box(&hoard);
+    }
+    wait_for_all(&comm);
+}
+
+#[test]
+fn an_out_of_memory_kill_is_recognised() {
+    // Either version of cgroups; both need somebody who may make one.
+    let kinds = [
+        ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),
+        (
+            "/sys/fs/cgroup/memory",
+            "memory.limit_in_bytes",
+            "memory.memsw.limit_in_bytes",
+        ),
+    ];
+    let limited = kinds.iter().find_map(|(root, limit, swap)| {
+        let folder = std::path::Path::new(root).join(format!("cobre-test-{}", std::process::id()));
+        std::fs::create_dir(&folder).ok()?;
+        // Elsewhere it is a folder like any other.
+        let is_cgroup = folder.join("cgroup.procs").exists();
+        if is_cgroup && std::fs::write(folder.join(limit), "60000000").is_ok() {
+            let _ = std::fs::write(folder.join(swap), "60000000");
+            return Some(folder);
+        }
+        let _ = std::fs::remove_dir(&folder);
+        None
+    });
+    let Some(folder) = limited else {
+        println!("SKIPPED: no memory cgroup can be made here");
+        return;
+    };
+    let procs = folder.join("cgroup.procs");
+    let program = std::env::current_exe().unwrap();
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "echo $$ >$0 && exec \"$@\""])
+        .arg(&procs)
+        .arg(env!("CARGO_BIN_EXE_cobre-launch"))
+        .args(["-n", "2", "--env"])
+        .arg(format!("{ROLE}=rank_1_fills_the_memory"))
+        .arg(program)
+        .args(["--exact", "rank", "--nocapture"]);
+    let outcome = start(command).finish();
+    while std::fs::remove_dir(&folder).is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(outcome.code, 137, "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("was killed by SIGKILL (signal 9)")
+            && outcome
+                .stderr
+                .contains("\n  out of memory: the kernel killed it"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 fn rank_that_sums() {

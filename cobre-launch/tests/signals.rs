@@ -6,6 +6,7 @@ mod common;
 use common::{is_gone, launcher, run, signal_launcher, start, wait_until_gone};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -232,4 +233,55 @@ fn ranks_get_signals_unblocked_and_the_limits_that_the_launcher_had() {
         .stdout;
     let outcome = run(&["-n", "1", "sh", "-c", script]);
     assert_eq!(outcome.stdout.as_bytes(), outside);
+}
+
+/// The state of a process, as `ps` shows it.
+fn state(pid: &str) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    rest.chars().next().unwrap()
+}
+
+fn wait_for_state(pid: &str, wanted: impl Fn(char) -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !wanted(state(pid)) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{pid} is {}",
+            state(pid)
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_job_stops_with_its_launcher_and_goes_on_with_it() {
+    let script = "trap 'echo went-on' CONT; echo ready $$; while :; do sleep 0.01; done";
+    let mut command = signal_launcher(&["-n", "2", "sh", "-c", script]);
+    // A process group that somebody could continue: in others SIGTSTP stops nobody.
+    command.process_group(0);
+    let mut running = start(command);
+    let text = running.read_until("\n", 2);
+    let mut pids = vec![running.pid().to_string()];
+    pids.extend((0..2).map(|line| word(&text, line, 1)));
+    for times in 1..=2 {
+        running.signal(Signal::SIGTSTP);
+        for pid in &pids {
+            wait_for_state(pid, |state| state == 'T');
+        }
+        running.signal(Signal::SIGCONT);
+        for pid in &pids {
+            wait_for_state(pid, |state| state != 'T');
+        }
+        running.read_until("went-on", 2 * times);
+    }
+    running.signal(Signal::SIGTERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 143);
+    assert_eq!(
+        outcome.stdout.matches("went-on").count(),
+        4,
+        "{}",
+        outcome.stdout
+    );
 }

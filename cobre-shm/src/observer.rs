@@ -109,6 +109,17 @@ impl Observer {
         board::job::member(&self.control, rank, None)
     }
 
+    /// How often `rank` has begun or ended a collective: while this stays the same, it makes no
+    /// progress that others could see.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn steps(&self, rank: usize) -> u64 {
+        let (number, ended) = self.control.block(rank).calls.last();
+        2 * number + u64::from(ended)
+    }
+
     /// Fails the job, unless it has failed already, and wakes every rank that waits.
     ///
     /// # Panics

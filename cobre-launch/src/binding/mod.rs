@@ -15,7 +15,7 @@ pub(crate) use lease::Lease;
 pub(crate) use options::BindingArgs;
 
 use crate::error::LaunchError;
-use crate::report;
+use crate::text;
 use options::BindTo;
 use place::{DoesNotFit, Request};
 
@@ -111,9 +111,9 @@ fn refusal(args: &BindingArgs, usable: &Machine, ranks: usize, error: DoesNotFit
     };
     LaunchError::Usage(format!(
         "{} of {} do not fit on {} that {} free{others}: {} found theirs; {remedy}",
-        report::count(ranks, "rank"),
-        report::count(cores, "core"),
-        report::count(error.cores, "core"),
+        text::count(ranks, "rank"),
+        text::count(cores, "core"),
+        text::count(error.cores, "core"),
         if error.cores == 1 { "is" } else { "are" },
         error.placed,
     ))

@@ -13,16 +13,15 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use crate::channel::{GuardEnd, News, Order, RankSet, Received, Wait};
-use crate::plan::Plan;
+use crate::plan::{Identity, Plan};
 use crate::sys::{Inheritance, Reaped, reap};
 use crate::{descendants, spawn};
 
-/// Starts the ranks of job `name`, watches them, and ends with everything that is below it when
+/// Starts the ranks of the job `identity`, watches them, and ends with everything that is below it when
 /// the launcher closes its end of the channel, or dies.
 pub(super) fn serve(
     plan: &Plan,
-    name: &str,
-    launcher: Pid,
+    identity: &Identity,
     inheritance: Inheritance,
     channel: &GuardEnd,
 ) {
@@ -31,7 +30,7 @@ pub(super) fn serve(
             channel.receive(Wait::Forever),
             Ok(Received::Message(Order::Start, _))
         )
-        && ranks.start(plan, name, launcher, inheritance, channel)
+        && ranks.start(plan, identity, inheritance, channel)
     {
         leave();
         // On an error there is nothing to wait with, as if the launcher were gone.
@@ -39,7 +38,7 @@ pub(super) fn serve(
     }
     descendants::kill_all();
     // Random, and made by our launcher alone: this is nobody else's. Usually it is gone.
-    let _ = shm_unlink(name);
+    let _ = shm_unlink(identity.name.as_str());
 }
 
 fn prepare() -> nix::Result<Ranks> {
@@ -52,6 +51,7 @@ fn prepare() -> nix::Result<Ranks> {
         children: SignalFd::with_flags(&children, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
         pids: Vec::new(),
         signalled: Vec::new(),
+        suspended: Vec::new(),
     })
 }
 
@@ -72,6 +72,8 @@ struct Ranks {
     pids: Vec<Option<Pid>>,
     /// Whether the launcher wanted it to end.
     signalled: Vec<bool>,
+    /// Whether SIGTSTP has been passed on to it, and SIGCONT has not.
+    suspended: Vec<bool>,
 }
 
 impl Ranks {
@@ -79,16 +81,16 @@ impl Ranks {
     fn start(
         &mut self,
         plan: &Plan,
-        name: &str,
-        launcher: Pid,
+        identity: &Identity,
         inheritance: Inheritance,
         channel: &GuardEnd,
     ) -> bool {
         for rank in 0..plan.ranks.len() {
-            match spawn::start(plan, name, launcher, rank, inheritance) {
+            match spawn::start(plan, identity, rank, inheritance) {
                 Ok(child) => {
                     self.pids.push(Some(child.pid));
                     self.signalled.push(false);
+                    self.suspended.push(false);
                     let stdin = child.stdin.as_ref().map(AsFd::as_fd);
                     let others = [child.stdout.as_fd(), child.stderr.as_fd()];
                     let pipes: Vec<_> = stdin.into_iter().chain(others).collect();
@@ -159,11 +161,26 @@ impl Ranks {
         for (rank, pid) in self.pids.iter().enumerate() {
             if let Some(pid) = *pid
                 && ranks.contains(rank)
+                // Who goes on already, because the shell has told the whole process group, is not
+                // told again.
+                && (signal != Signal::SIGCONT || self.suspended[rank] || is_stopped(pid))
                 // It fails only for a rank that has changed its user.
                 && kill(pid, signal).is_ok()
             {
                 self.signalled[rank] |= to_end;
+                match signal {
+                    Signal::SIGTSTP => self.suspended[rank] = true,
+                    Signal::SIGCONT => self.suspended[rank] = false,
+                    _ => {}
+                }
             }
         }
     }
+}
+
+/// Whether a process is stopped by a signal.
+fn is_stopped(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|state| state.starts_with('T'))
 }

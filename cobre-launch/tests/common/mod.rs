@@ -31,9 +31,18 @@ impl Outcome {
         lines
     }
 
-    /// Standard error, with the number after each `pid ` as `PID`.
+    /// Standard error without the line that says when it happened.
+    pub fn stderr_without_times(&self) -> String {
+        let lines = self.stderr.split_inclusive('\n');
+        let is_time =
+            |line: &str| line.starts_with("  at 2") && line.ends_with(" after the start\n");
+        lines.filter(|line| !is_time(line)).collect()
+    }
+
+    /// The same, with the number after each `pid ` as `PID`.
     pub fn stderr_without_pids(&self) -> String {
-        let mut parts = self.stderr.split("(pid ");
+        let text = self.stderr_without_times();
+        let mut parts = text.split("(pid ");
         let mut text = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             text.push_str("(pid PID");
@@ -68,7 +77,7 @@ pub fn launcher(args: &[&str]) -> Command {
 pub fn signal_launcher(args: &[&str]) -> Command {
     let mut command = Command::new("env");
     command
-        .args(["--default-signal=INT,QUIT,HUP,TERM,USR1,USR2"])
+        .args(["--default-signal=INT,QUIT,HUP,TERM,USR1,USR2,TSTP,CONT"])
         .arg(env!("CARGO_BIN_EXE_cobre-launch"))
         .args(args);
     command

@@ -1,0 +1,263 @@
+//! Jobs that do not get on: who is where, and who is missing; and what the last words and the report
+//! say of everybody.
+//!
+//! The ranks are this program again: its test `rank` does nothing unless it is told a role.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+mod common;
+
+use cobre_comm_trait::{Communicator, ReduceOp};
+use cobre_shm::ShmComm;
+use common::{Folder, Running, signal_launcher, start};
+use nix::sys::signal::{Signal, raise};
+
+const ROLE: &str = "COBRE_TEST_ROLE";
+
+const ROLES: &[(&str, fn())] = &[
+    ("rank_2_does_not_come", rank_2_does_not_come),
+    ("rank_1_is_killed_on_a_line", rank_1_is_killed_on_a_line),
+    ("everybody_computes", everybody_computes),
+    ("fails_twice", fails_twice),
+];
+
+#[test]
+fn rank() {
+    let Ok(wanted) = std::env::var(ROLE) else {
+        return;
+    };
+    let (_, role) = ROLES.iter().find(|(name, _)| *name == wanted).unwrap();
+    role();
+}
+
+fn job(ranks: &str, role: &str, options: &[&str]) -> Running {
+    let program = std::env::current_exe().unwrap();
+    let role = format!("{ROLE}={role}");
+    let mut args = vec!["-n", ranks, "--env", &role];
+    args.extend(options);
+    args.extend([program.to_str().unwrap(), "--exact", "rank", "--nocapture"]);
+    start(signal_launcher(&args))
+}
+
+fn join() -> ShmComm {
+    let comm = cobre_shm::init().unwrap();
+    comm.barrier().unwrap();
+    comm
+}
+
+/// Rank 2 computes for ever; the others wait for it.
+fn rank_2_does_not_come() {
+    let comm = join();
+    if comm.rank() == 2 {
+        println!("\nready");
+        loop {
+            std::thread::park();
+        }
+    }
+    println!("\nwaits as {}", std::process::id());
+    let mut sum = [0.0; 3];
+    let _ = comm.allreduce(&[1.0; 3], &mut sum, ReduceOp::Sum);
+}
+
+/// Waits for what no handshake can tell: that a thread of a rank sleeps in its collective, not only
+/// in its test harness.
+fn until_asleep_on_a_futex(pid: &str) {
+    let asleep = || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let state = stat
+                .rsplit_once(") ")
+                .map(|(_, rest)| rest.starts_with('S'));
+            state.unwrap_or(true)
+        })
+    };
+    // Many times in a row: it may sleep for another reason in passing.
+    let mut times = 0;
+    while times < 100 {
+        times = if asleep() { times + 1 } else { 0 };
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+}
+
+/// What is said of the three ranks that wait, however long they have.
+fn says_who_waits(stderr: &str) {
+    let words: Vec<&str> = stderr.split_whitespace().collect();
+    let text = words.join(" ");
+    for part in [
+        "ranks 0-1, 3 in operation 2: allreduce(f64[3], Sum) at ",
+        "tests/hangs.rs:",
+        " s for rank 2",
+        "rank 2 computing after operation 1: barrier()",
+        "missing: rank 2",
+    ] {
+        assert!(text.contains(part), "{part} in {stderr}");
+    }
+    let own = stderr.lines().filter(|line| !line.contains('/'));
+    for line in own {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn a_hang_is_ended_and_says_who_is_missing() {
+    let outcome = job("4", "rank_2_does_not_come", &["--hang-after", "300ms"]).finish();
+    assert_eq!(outcome.code, 123, "{}", outcome.stderr);
+    assert!(
+        outcome
+            .stderr
+            .starts_with("cobre-launch: no rank got any further for 300ms (--hang-after)\n"),
+        "{}",
+        outcome.stderr
+    );
+    says_who_waits(&outcome.stderr);
+}
+
+#[test]
+fn sigquit_says_who_is_where_before_it_ends_them() {
+    let mut job = job("4", "rank_2_does_not_come", &[]);
+    job.read_until("ready", 1);
+    // Until those that wait sleep, nobody is missing.
+    for line in job.read_until("waits as ", 3).lines() {
+        if let Some(pid) = line.strip_prefix("waits as ") {
+            until_asleep_on_a_futex(pid);
+        }
+    }
+    job.signal(Signal::SIGQUIT);
+    let outcome = job.finish();
+    assert_eq!(outcome.code, 131, "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.starts_with("cobre-launch: SIGQUIT "),
+        "{}",
+        outcome.stderr
+    );
+    says_who_waits(&outcome.stderr);
+    let last = "cobre-launch: the job was ended by SIGQUIT; exit code 131\n";
+    assert!(outcome.stderr.ends_with(last), "{}", outcome.stderr);
+}
+
+fn everybody_computes() {
+    let comm = join();
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < std::time::Duration::from_millis(500) {
+        std::hint::spin_loop();
+    }
+    comm.barrier().unwrap();
+}
+
+#[test]
+fn ranks_that_compute_do_not_hang() {
+    let outcome = job("1", "everybody_computes", &["--hang-after", "100ms"]).finish();
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+}
+
+fn rank_1_is_killed_on_a_line() {
+    let comm = join();
+    if comm.rank() == 1 {
+        eprint_line("about to die");
+        raise(Signal::SIGKILL).unwrap();
+    }
+    let mut sum = [0];
+    let _ = comm.allreduce(&[1], &mut sum, ReduceOp::Sum);
+}
+
+#[allow(clippy::print_stderr)]
+fn eprint_line(line: &str) {
+    eprintln!("{line}");
+}
+
+#[test]
+fn the_report_has_what_the_last_words_have() {
+    let folder = Folder::new();
+    let file = folder.file("report.json");
+    let outcome = job("3", "rank_1_is_killed_on_a_line", &["--report", &file]).finish();
+    assert_eq!(outcome.code, 137);
+    let told = outcome.stderr_without_pids();
+    let told: Vec<&str> = told.split_whitespace().collect();
+    let told = told.join(" ");
+    for part in [
+        "rank 1 (pid PID) was killed by SIGKILL (signal 9)",
+        "its last lines on stderr: | about to die",
+        "it was: rank 1 computing after operation 1: barrier()",
+    ] {
+        assert!(told.contains(part), "{part} in {}", outcome.stderr);
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["exit_code"], 137);
+    assert_eq!(report["reason"], "failure");
+    assert_eq!(report["attempt"], 0);
+    assert_eq!(report["first_cause"]["rank"], 1);
+    assert_eq!(report["first_cause"]["last_lines"][0], "about to die");
+    assert_eq!(report["ranks"].as_array().unwrap().len(), 3);
+    assert_eq!(report["ranks"][1]["signal"], "SIGKILL");
+    assert_eq!(report["ranks"][1]["doing"]["what"], "computing");
+    assert_eq!(report["ranks"][1]["doing"]["operation"]["name"], "barrier");
+}
+
+/// Rank 1 is killed in the first two attempts.
+fn fails_twice() {
+    let attempt = std::env::var("COBRE_LAUNCH_ATTEMPT").unwrap();
+    let comm = join();
+    if comm.rank() == 0 {
+        println!("\nattempt {attempt}");
+    }
+    comm.barrier().unwrap();
+    if comm.rank() == 1 && attempt != "2" {
+        raise(Signal::SIGKILL).unwrap();
+    }
+    let _ = comm.barrier();
+}
+
+#[test]
+fn a_job_that_fails_is_started_again() {
+    let folder = Folder::new();
+    let file = folder.file("report.json");
+    let options = ["--max-restarts", "3", "--report", &file];
+    let outcome = job("2", "fails_twice", &options).finish();
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let attempts: Vec<&str> = outcome
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("attempt "))
+        .collect();
+    assert_eq!(attempts, ["attempt 0", "attempt 1", "attempt 2"]);
+    for restart in ["restart 1 of at most 3", "restart 2 of at most 3"] {
+        let line = format!("cobre-launch: starting the job again: {restart}\n");
+        assert!(outcome.stderr.contains(&line), "{}", outcome.stderr);
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&report["attempt"], &report["exit_code"]),
+        (&2.into(), &0.into())
+    );
+}
+
+#[test]
+fn a_job_is_started_again_only_so_often() {
+    let outcome = job("2", "fails_twice", &["--max-restarts", "1"]).finish();
+    assert_eq!(outcome.code, 137);
+    assert_eq!(outcome.stderr.matches("starting the job again").count(), 1);
+}
+
+#[test]
+fn a_job_that_the_user_ends_is_not_started_again() {
+    let args = [
+        "-n",
+        "2",
+        "--max-restarts",
+        "3",
+        "sh",
+        "-c",
+        "echo ready; exec sleep 1000",
+    ];
+    let mut running = start(signal_launcher(&args));
+    running.read_until("ready", 2);
+    running.signal(Signal::SIGTERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 143);
+    assert_eq!(
+        outcome.stderr,
+        "cobre-launch: the job was ended by SIGTERM; exit code 143\n"
+    );
+}
