@@ -24,9 +24,10 @@ use crate::{
     activity::{self, Activity},
     board::{self, Record, State},
     cell::Members,
+    config,
     control::Control,
     explain, failure, identify,
-    layout::{LAYOUT_VERSION, MAGIC, RankBlock},
+    layout::{DEFAULT_STAGING, Geometry, LAYOUT_VERSION, MAGIC, RankBlock},
     observer::{self, Membership},
     primitive::Ordering,
     sys::lock,
@@ -173,4 +174,12 @@ fn ranks(file: &File, control: &Control) -> io::Result<Vec<RankView>> {
         })
     };
     (0..control.size()).map(view).collect()
+}
+
+/// Bytes of shared memory that a job of `size` ranks reserves when it forms, with the staging that
+/// the environment asks for (the default, if it asks for nonsense).
+#[must_use]
+pub fn bytes_of_job(size: usize) -> u64 {
+    let staging = config::staging_from_env().unwrap_or(DEFAULT_STAGING);
+    Geometry::with_staging(size, staging).total_bytes() as u64
 }

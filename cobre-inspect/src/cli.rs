@@ -1,0 +1,83 @@
+//! The command line.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Shows the jobs of this user from outside, without disturbing them: who does what, who waits for whom.
+#[derive(Debug, Parser)]
+#[command(name = "cobre-inspect", version)]
+pub(crate) struct Cli {
+    /// Print data instead of text (a line per look with `watch`).
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the jobs of this user.
+    List,
+    /// Show one job: what its ranks do, who waits for whom and how long, its memory.
+    Show(Which),
+    /// Show one job live, full screen.
+    Top(Top),
+    /// Print a line about each job again and again.
+    Watch(Watch),
+    /// Print metrics in the text format of Prometheus, once or over HTTP.
+    Metrics(Metrics),
+    /// Say what this machine offers, and what that means for a job.
+    Doctor(Doctor),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Which {
+    /// The job: its name or the front of it, or the number of one of its processes; not needed if
+    /// there is only one.
+    pub(crate) job: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Time between two refreshes.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    pub(crate) interval: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Seconds between two lines.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    pub(crate) interval: Duration,
+    /// End after so many looks.
+    #[arg(long)]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Metrics {
+    /// Serve them on this loopback address until ended, for example 127.0.0.1:9100.
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// The number of ranks of the job in question.
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) n: u32,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let expected = || format!("expected seconds, from 0.05 on, not '{text}'");
+    let seconds: f64 = text.trim_end_matches('s').parse().map_err(|_| expected())?;
+    if !(0.05..=86_400.0).contains(&seconds) {
+        return Err(expected());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| expected())
+}

@@ -1,0 +1,90 @@
+//! Why a job does not get on: who waits for whom, and what those do who keep others waiting.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    job::{Doing, Job, Operation, Rank},
+    text,
+};
+
+/// The sentences that tell where a job stands; empty if it just works.
+pub(crate) fn sentences(job: &Job) -> Vec<String> {
+    let mut said: Vec<String> = job
+        .failure
+        .iter()
+        .map(|why| format!("failed: {why}"))
+        .collect();
+    if job.failure.is_none() {
+        said.extend(disagreement(job));
+    }
+    let mut waiting: BTreeMap<usize, Vec<&Rank>> = BTreeMap::new();
+    for rank in &job.ranks {
+        if let (Doing::Waiting, Some(wait)) = (rank.doing, &rank.waits) {
+            waiting.entry(wait.rank).or_default().push(rank);
+        }
+    }
+    for (peer, sleepers) in waiting {
+        let ranks: Vec<usize> = sleepers.iter().map(|rank| rank.rank).collect();
+        let longest = sleepers.iter().filter_map(|rank| rank.waits);
+        let longest = longest.map(|wait| wait.seconds).fold(0.0, f64::max);
+        let verb = if ranks.len() == 1 { "waits" } else { "wait" };
+        let at = sleepers.iter().find_map(|rank| rank.operation.as_ref());
+        said.push(format!(
+            "{} {verb} for rank {peer}{}, for {}; {}",
+            text::ranks(&ranks),
+            at.map_or_else(String::new, |op| format!(" in {}", place(op))),
+            text::seconds(longest),
+            job.ranks.get(peer).map_or_else(String::new, what_it_does)
+        ));
+    }
+    said
+}
+
+/// Two ranks that are in different collectives as their same-numbered call will never meet.
+fn disagreement(job: &Job) -> Option<String> {
+    let inside = |rank: &&Rank| matches!(rank.doing, Doing::Waiting | Doing::Copying);
+    let mut calls: BTreeMap<(usize, u64), (&Rank, &Operation)> = BTreeMap::new();
+    for rank in job.ranks.iter().filter(inside) {
+        let Some(operation) = &rank.operation else {
+            continue;
+        };
+        let key = (operation.communicator, operation.number);
+        let (first, theirs) = *calls.entry(key).or_insert((rank, operation));
+        if theirs.name != operation.name {
+            return Some(format!(
+                "ranks disagree: rank {} is in {}, rank {} in {}",
+                first.rank,
+                place(theirs),
+                rank.rank,
+                place(operation)
+            ));
+        }
+    }
+    None
+}
+
+fn place(operation: &Operation) -> String {
+    let at = operation.location.as_deref();
+    let at = at.map_or_else(String::new, |at| format!(" at {at}"));
+    format!("{}{at}", operation.show())
+}
+
+fn what_it_does(rank: &Rank) -> String {
+    let number = rank.rank;
+    let stopped = rank
+        .process
+        .as_ref()
+        .is_some_and(|facts| facts.state == 'T');
+    let last = rank.operation.as_ref().map(place);
+    match (rank.doing, last) {
+        _ if stopped => format!("rank {number} is stopped (signal SIGCONT goes on with it)"),
+        (Doing::Computing, Some(last)) => format!("rank {number} computes since {last}"),
+        (Doing::Computing | Doing::Starting, None) => {
+            format!("rank {number} has not come to it yet")
+        }
+        (Doing::Waiting | Doing::Copying, Some(in_)) => {
+            format!("rank {number} is {} in {in_}", rank.doing.name())
+        }
+        (doing, _) => format!("rank {number} is {}", doing.name()),
+    }
+}

@@ -1,0 +1,49 @@
+//! What can go wrong, and what to do about it.
+
+use std::{io, net::SocketAddr};
+
+use cobre_shm::inspect::Unreadable;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "no job of this user runs here (a program started without a launcher is a job of one, in private memory)"
+    )]
+    NoJobs,
+    #[error("which job? there are {}", list(.0))]
+    WhichJob(Vec<String>),
+    #[error("there is no job {wanted:?}; {}", there_are(jobs))]
+    NoSuchJob { wanted: String, jobs: Vec<String> },
+    #[error("{wanted} belongs to user {uid}: a job can be seen by its own user only")]
+    Foreign { wanted: String, uid: u32 },
+    #[error("job {name} cannot be read: {why}")]
+    Unreadable { name: String, why: String },
+    #[error("the job cannot be read any more: {0}")]
+    Gone(#[from] Unreadable),
+    #[error("{what}: {source}")]
+    System {
+        what: &'static str,
+        source: io::Error,
+    },
+    #[error("{0}: metrics are served on a loopback address only, for example 127.0.0.1:9100")]
+    NotLoopback(SocketAddr),
+    #[error("{0}; `cobre-inspect watch` shows the same line by line")]
+    NoScreen(&'static str),
+}
+
+impl Error {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    names.join(", ")
+}
+
+fn there_are(jobs: &[String]) -> String {
+    match jobs {
+        [] => "no job of this user runs here".to_owned(),
+        jobs => format!("there are {}", list(jobs)),
+    }
+}

@@ -1,0 +1,154 @@
+//! Shows the jobs of this user from outside.
+//!
+//! | module | |
+//! |---|---|
+//! | `cli` | the command line |
+//! | `find`, `process`, `memory` | what the system says: segments, processes, mappings |
+//! | `job`, `select` | a job put together from these; which one is meant |
+//! | `diagnosis` | who waits for whom |
+//! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `top` | one command each |
+//!
+//! What is read from shared memory is read by [`cobre_shm::inspect`]; nothing here maps it.
+#![cfg(target_os = "linux")]
+
+mod cli;
+mod diagnosis;
+mod doctor;
+mod error;
+mod find;
+mod job;
+mod list;
+mod memory;
+mod metrics;
+mod process;
+mod select;
+mod serve;
+mod show;
+mod text;
+mod top;
+mod watch;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+    thread,
+};
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::{
+    cli::{Cli, Command},
+    error::Error,
+    job::{Handle, Job},
+};
+
+/// Runs the inspector with the command line `args`, the program's own name first: exits with 0, with 1
+/// if it could not do what was asked for, or with 2 if it did not understand it.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Without a terminal there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    match command(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "cobre-inspect: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(cli: &Cli) -> Result<(), Error> {
+    let json = cli.json;
+    match &cli.command {
+        Command::List => {
+            let listed = list::list();
+            print(json, &listed, || listed.show())
+        }
+        Command::Show(which) => {
+            let job = whole(&select::job(which.job.as_deref())?)?;
+            print(json, &job, || show::show(&job))
+        }
+        Command::Top(top) => {
+            if json {
+                return Err(Error::NoScreen("a full screen is not data"));
+            }
+            top::run(select::job(top.which.job.as_deref())?, top.interval)
+        }
+        Command::Watch(watch) => watch_jobs(json, watch),
+        Command::Metrics(metrics) => match metrics.listen {
+            None => {
+                let jobs = jobs();
+                print(json, &jobs, || metrics::text(&jobs))
+            }
+            Some(address) => {
+                let listener = serve::listen(address)?;
+                let bound = listener.local_addr().unwrap_or(address);
+                write(&format!("serving http://{bound}/metrics\n"))?;
+                serve::serve(&listener, || metrics::text(&jobs()))
+            }
+        },
+        Command::Doctor(doctor) => {
+            let ranks = doctor.n as usize;
+            let findings = doctor::examine(ranks);
+            print(json, &findings, || doctor::show(ranks, &findings))
+        }
+    }
+}
+
+fn watch_jobs(json: bool, watch: &cli::Watch) -> Result<(), Error> {
+    let mut looks = 0;
+    loop {
+        let jobs = match &watch.which.job {
+            Some(name) => vec![whole(&select::job(Some(name))?)?],
+            None => jobs(),
+        };
+        for job in &jobs {
+            print(json, job, || watch::line(job))?;
+        }
+        looks += 1;
+        if watch.count.is_some_and(|count| looks >= count) {
+            return Ok(());
+        }
+        thread::sleep(watch.interval);
+    }
+}
+
+/// Everything about the job.
+fn whole(handle: &Handle) -> Result<Job, Error> {
+    let mut job = handle.look()?;
+    job.memory.windows = handle.windows(&job);
+    Ok(job)
+}
+
+/// Every job that can be read.
+fn jobs() -> Vec<Job> {
+    let (handles, _) = job::find();
+    handles
+        .iter()
+        .filter_map(|handle| whole(handle).ok())
+        .collect()
+}
+
+fn print(json: bool, data: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
+    if !json {
+        return write(&text());
+    }
+    let text = serde_json::to_string(data).map_err(io::Error::from);
+    write(&(text.map_err(Error::system("cannot make JSON"))? + "\n"))
+}
+
+fn write(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.map_err(Error::system("cannot write")),
+    }
+}

@@ -1,0 +1,108 @@
+//! The shared memory of a job as its processes have mapped it.
+
+use std::{collections::BTreeMap, fs};
+
+use procfs::process::{MMapPath, Process};
+use serde::Serialize;
+
+use crate::find::object_name;
+
+/// A shared object that ranks have mapped and that is no control segment: a window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Window {
+    pub(crate) inode: u64,
+    pub(crate) bytes: u64,
+    /// How many ranks have it mapped.
+    pub(crate) ranks: usize,
+    /// Bytes by NUMA node, as far as those ranks have touched it.
+    pub(crate) nodes: BTreeMap<usize, u64>,
+}
+
+/// The windows that the processes `pids` have mapped: everything from `/dev/shm` but what has one of
+/// the inodes `but`.
+pub(crate) fn windows(pids: &[u32], but: &[u64]) -> Vec<Window> {
+    let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
+    for &pid in pids {
+        let placed = placement(pid);
+        let mut mine: BTreeMap<u64, Window> = BTreeMap::new();
+        for (start, end, inode) in mappings(pid) {
+            if but.contains(&inode) {
+                continue;
+            }
+            let window = mine.entry(inode).or_default();
+            window.bytes += end - start;
+            for (&node, &bytes) in placed.get(&start).into_iter().flatten() {
+                *window.nodes.entry(node).or_default() += bytes;
+            }
+        }
+        for (inode, seen) in mine {
+            let window = windows.entry(inode).or_default();
+            window.inode = inode;
+            window.ranks += 1;
+            window.bytes = window.bytes.max(seen.bytes);
+            for (node, bytes) in seen.nodes {
+                let most = window.nodes.entry(node).or_default();
+                *most = bytes.max(*most);
+            }
+        }
+    }
+    windows.into_values().collect()
+}
+
+/// Start, end and inode of each mapping of a shared-memory object.
+fn mappings(pid: u32) -> Vec<(u64, u64, u64)> {
+    let maps = pid
+        .try_into()
+        .ok()
+        .and_then(|pid| Process::new(pid).ok()?.maps().ok());
+    let maps = maps.into_iter().flatten();
+    maps.filter_map(|map| {
+        let MMapPath::Path(path) = &map.pathname else {
+            return None;
+        };
+        object_name(path.to_str()?)?;
+        Some((map.address.0, map.address.1, map.inode))
+    })
+    .collect()
+}
+
+/// Bytes by NUMA node of each mapping of a shared-memory object, by its start.
+fn placement(pid: u32) -> BTreeMap<u64, BTreeMap<usize, u64>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/numa_maps")).unwrap_or_default();
+    let shared = text.lines().filter(|line| line.contains("file=/dev/shm/"));
+    shared.filter_map(placement_of).collect()
+}
+
+fn placement_of(line: &str) -> Option<(u64, BTreeMap<usize, u64>)> {
+    let start = u64::from_str_radix(line.split(' ').next()?, 16).ok()?;
+    let page = line
+        .split("kernelpagesize_kB=")
+        .nth(1)
+        .map_or(Some(4), |kib| kib.split(' ').next()?.parse::<u64>().ok())?;
+    let on_node = |word: &str| {
+        let (node, pages) = word.strip_prefix('N')?.split_once('=')?;
+        let pages: u64 = pages.parse().ok()?;
+        Some((
+            node.parse().ok()?,
+            pages.checked_mul(page)?.checked_mul(1024)?,
+        ))
+    };
+    Some((start, line.split(' ').filter_map(on_node).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::placement_of;
+
+    #[test]
+    fn pages_are_counted_by_node() {
+        let line = "7f00aa000000 default file=/dev/shm/#77\\040(deleted) dirty=6 N0=2 N3=4 kernelpagesize_kB=4";
+        let (start, nodes) = placement_of(line).unwrap();
+        assert_eq!(start, 0x7f00_aa00_0000);
+        assert_eq!(
+            nodes.into_iter().collect::<Vec<_>>(),
+            [(0, 8192), (3, 16384)]
+        );
+        assert_eq!(placement_of("no address"), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! What the system says about a process.
+
+use std::os::unix::fs::MetadataExt;
+
+use procfs::process::{Process, Stat};
+use serde::Serialize;
+
+/// A process of a job.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Facts {
+    pub(crate) pid: u32,
+    /// The command line, as far as it is text.
+    pub(crate) command: String,
+    /// `R` runs, `S` sleeps, `D` waits for a device, `T` is stopped, `Z` has ended.
+    pub(crate) state: char,
+    /// Resident memory and its peak, in bytes.
+    pub(crate) resident: u64,
+    pub(crate) peak: u64,
+    /// CPU time of all threads, in seconds.
+    pub(crate) cpu: f64,
+    pub(crate) threads: u64,
+    /// The processor it ran on last, and those it may run on.
+    pub(crate) processor: Option<i32>,
+    pub(crate) allowed: Option<String>,
+    /// When it started, in seconds since 1970.
+    pub(crate) started: f64,
+}
+
+/// The facts about process `pid`; `None` if it has gone.
+pub(crate) fn facts(pid: u32) -> Option<Facts> {
+    let process = Process::new(pid.try_into().ok()?).ok()?;
+    let stat = process.stat().ok()?;
+    let status = process.status().ok()?;
+    let kib = |value: Option<u64>| value.unwrap_or_default() * 1024;
+    let allowed = status
+        .cpus_allowed_list
+        .as_ref()
+        .map(|list| show_list(list));
+    Some(Facts {
+        pid,
+        command: process.cmdline().unwrap_or_default().join(" "),
+        state: stat.state,
+        resident: kib(status.vmrss),
+        peak: kib(status.vmhwm),
+        cpu: ticks(stat.utime + stat.stime),
+        threads: status.threads,
+        processor: stat.processor,
+        allowed,
+        started: started(&stat),
+    })
+}
+
+fn ticks(ticks: u64) -> f64 {
+    ticks as f64 / procfs::ticks_per_second() as f64
+}
+
+fn started(stat: &Stat) -> f64 {
+    procfs::boot_time_secs().unwrap_or_default() as f64 + ticks(stat.starttime)
+}
+
+/// `0-3,8`.
+fn show_list(ranges: &[(u32, u32)]) -> String {
+    let show = |&(first, last): &(u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    ranges.iter().map(show).collect::<Vec<_>>().join(",")
+}
+
+/// The number that the process `inner` of another PID namespace has here, if it is one of `holders`.
+pub(crate) fn local_pid(inner: u32, namespace: u64, holders: &[u32]) -> Option<u32> {
+    holders.iter().copied().find(|&pid| {
+        let there = std::fs::metadata(format!("/proc/{pid}/ns/pid")).map_or(0, |meta| meta.ino());
+        let process = pid.try_into().ok().and_then(|pid| Process::new(pid).ok());
+        let innermost = process.and_then(|process| {
+            let last = *process.status().ok()?.nspid?.last()?;
+            u32::try_from(last).ok()
+        });
+        (namespace == 0 || there == namespace) && innermost == Some(inner)
+    })
+}

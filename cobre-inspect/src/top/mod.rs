@@ -1,0 +1,103 @@
+//! `top`: one job live, full screen.
+//!
+//! One loop: look at shared memory many times a second (`sample`), take in keys (`state`), and draw
+//! once in an interval or after a key (`view`).
+
+mod sample;
+mod state;
+mod view;
+
+use std::{
+    env,
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyEventKind},
+};
+
+use crate::{error::Error, job::Handle, process};
+use sample::Sampler;
+use state::{After, State, Target};
+use view::Looks;
+
+/// Time between two looks at shared memory.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Shows the job until the user has seen enough.
+pub(crate) fn run(handle: Handle, interval: Duration) -> Result<(), Error> {
+    let terminal = env::var("TERM").unwrap_or_default();
+    if !io::stdout().is_terminal() {
+        return Err(Error::NoScreen("standard output is no terminal"));
+    }
+    if matches!(terminal.as_str(), "" | "dumb") {
+        return Err(Error::NoScreen(
+            "the terminal (TERM) cannot show a full screen",
+        ));
+    }
+    let mut sampler = Sampler::new(handle)?;
+    let mut terminal = ratatui::try_init().map_err(Error::system("cannot take the screen"))?;
+    let outcome = live(&mut terminal, &mut sampler, interval);
+    ratatui::restore();
+    outcome.map_err(Error::system("the terminal failed"))
+}
+
+fn live(
+    terminal: &mut DefaultTerminal,
+    sampler: &mut Sampler,
+    interval: Duration,
+) -> io::Result<()> {
+    let looks = Looks::from_env();
+    let mut state = State::default();
+    let mut picture = sampler.refresh();
+    let mut refreshed = Instant::now();
+    loop {
+        terminal.draw(|frame| view::draw(frame, &picture, &state, looks))?;
+        loop {
+            if event::poll(LOOK)? {
+                match event::read()? {
+                    Event::Key(key) if key.kind != KeyEventKind::Release => {
+                        match state.key(key, &picture) {
+                            After::Go => {}
+                            After::Quit => return Ok(()),
+                            After::Send(target, signal) => {
+                                state.say(send(target, signal));
+                            }
+                        }
+                        break;
+                    }
+                    Event::Resize(..) => break,
+                    _ => {}
+                }
+            }
+            sampler.look();
+            if refreshed.elapsed() >= interval {
+                refreshed = Instant::now();
+                let next = sampler.refresh();
+                if !state.paused {
+                    picture = next;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Sends a signal to a process, if it is still the one that was shown.
+fn send(target: Target, signal: Signal) -> String {
+    let now = process::facts(target.pid);
+    if now.is_none_or(|now| now.started != target.started) {
+        return format!("process {} has gone", target.pid);
+    }
+    let pid = Pid::from_raw(target.pid.cast_signed());
+    match signal::kill(pid, signal) {
+        Ok(()) => format!("sent {signal} to process {}", target.pid),
+        Err(error) => format!("cannot signal process {}: {error}", target.pid),
+    }
+}

@@ -1,0 +1,424 @@
+//! The screen.
+
+use std::env;
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::{Cell, Paragraph, Row, Table, TableState, Wrap},
+};
+
+use super::{
+    sample::{Picture, Rates},
+    state::State,
+};
+use crate::{
+    diagnosis,
+    job::{Doing, Rank},
+    text,
+};
+
+/// What the terminal can show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Looks {
+    pub(super) colour: bool,
+    pub(super) unicode: bool,
+}
+
+impl Looks {
+    /// As `NO_COLOR` and the locale say.
+    pub(super) fn from_env() -> Self {
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+        let locale = locale.unwrap_or_default().to_lowercase();
+        Self {
+            colour: set("NO_COLOR").is_none(),
+            unicode: locale.contains("utf-8") || locale.contains("utf8"),
+        }
+    }
+
+    fn style(self, colour: Color) -> Style {
+        if self.colour {
+            Style::new().fg(colour)
+        } else {
+            Style::new()
+        }
+    }
+
+    /// What compute, copy and wait are drawn with.
+    fn marks(self) -> [&'static str; 3] {
+        if self.unicode {
+            ["█", "▒", "·"]
+        } else {
+            ["#", "=", "."]
+        }
+    }
+}
+
+const COLOURS: [Color; 3] = [Color::Green, Color::Yellow, Color::Red];
+const KINDS: [&str; 3] = ["compute", "copy", "wait"];
+/// Characters of a bar.
+const BAR: usize = 14;
+
+pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture, state: &State, looks: Looks) {
+    let notes = notes(picture, state);
+    let detail = if state.detail { 6 } else { 0 };
+    let note_lines = (notes.len() as u16 * 2).min(6);
+    let rows = [
+        Constraint::Length(2),
+        Constraint::Min(3),
+        Constraint::Length(detail),
+        Constraint::Length(note_lines),
+        Constraint::Length(1),
+    ];
+    let [head, ranks, details, said, keys] = Layout::vertical(rows).areas(frame.area());
+    frame.render_widget(Paragraph::new(title(picture, state, looks)), head);
+    draw_ranks(frame, ranks, picture, state, looks);
+    if state.detail {
+        let rank = &picture.job.ranks[state.selected];
+        frame.render_widget(Paragraph::new(details_of(rank)), details);
+    }
+    let notes: Vec<Line<'_>> = notes.into_iter().map(Line::from).collect();
+    frame.render_widget(Paragraph::new(notes).wrap(Wrap { trim: true }), said);
+    let help = "q quit  p pause  s sort  Up/Down choose  Enter details  k end a rank";
+    let help = Line::styled(help, Style::new().add_modifier(Modifier::REVERSED));
+    frame.render_widget(Paragraph::new(help), keys);
+}
+
+fn title<'a>(picture: &Picture, state: &State, looks: Looks) -> Vec<Line<'a>> {
+    let job = &picture.job;
+    let now = match (picture.ended, state.paused) {
+        (true, _) => "ended",
+        (_, true) => "paused",
+        _ => job.state,
+    };
+    let fastest = picture
+        .rates
+        .iter()
+        .map(|rates| rates.calls)
+        .fold(0.0, f64::max);
+    let cpu: f64 = picture.rates.iter().map(|rates| rates.cpu).sum();
+    let first = format!(
+        "{}  {}  {now}  up {}  {fastest:.0} calls/s  {cpu:.1} cpus",
+        text::front(&job.name, 24),
+        text::count(job.ranks.len(), "rank"),
+        text::seconds(job.uptime)
+    );
+    let mut legend = vec![Span::raw(format!("sorted by {}   ", state.sort.name()))];
+    for ((kind, mark), colour) in KINDS.into_iter().zip(looks.marks()).zip(COLOURS) {
+        legend.push(Span::styled(mark, looks.style(colour)));
+        legend.push(Span::raw(format!(" {kind}  ")));
+    }
+    let bold = Style::new().add_modifier(Modifier::BOLD);
+    vec![Line::styled(first, bold), Line::from(legend)]
+}
+
+fn draw_ranks(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &State, looks: Looks) {
+    let order = state.order(picture);
+    let header = [
+        "RANK",
+        "STATE",
+        "TIME",
+        "CALLS/s",
+        "OPERATION",
+        "FOR",
+        "QUEUE",
+        "CPU%",
+        "MEMORY",
+    ];
+    let widths = [
+        Constraint::Length(4),
+        Constraint::Length(9),
+        Constraint::Length(BAR as u16),
+        Constraint::Length(7),
+        Constraint::Fill(1),
+        Constraint::Length(4),
+        Constraint::Length(5),
+        Constraint::Length(4),
+        Constraint::Length(8),
+    ];
+    let room = usize::from(area.width).saturating_sub(4 + 9 + BAR + 7 + 4 + 5 + 4 + 8 + 8);
+    let rows = order
+        .iter()
+        .map(|&rank| row(&picture.job.ranks[rank], &picture.rates[rank], room, looks));
+    let table = Table::new(rows, widths)
+        .header(Row::new(header).style(Style::new().add_modifier(Modifier::UNDERLINED)))
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+    let selected = order.iter().position(|&rank| rank == state.selected);
+    let mut position = TableState::new().with_selected(selected);
+    frame.render_stateful_widget(table, area, &mut position);
+}
+
+fn row<'a>(rank: &Rank, rates: &Rates, room: usize, looks: Looks) -> Row<'a> {
+    let process = rank.process.as_ref();
+    let doing = match process {
+        Some(facts) if facts.state == 'T' => "stopped",
+        _ => rank.doing.name(),
+    };
+    let operation = rank.operation.as_ref();
+    let at = operation.map_or_else(String::new, |op| match op.location.as_deref() {
+        Some(at) => format!("{} {}", op.name, at.rsplit('/').next().unwrap_or(at)),
+        None => op.show(),
+    });
+    let colour = match rank.doing {
+        Doing::Computing | Doing::Starting => COLOURS[0],
+        Doing::Copying => COLOURS[1],
+        Doing::Waiting => COLOURS[2],
+        _ => Color::Reset,
+    };
+    Row::new([
+        Cell::from(format!("{:>4}", rank.rank)),
+        Cell::from(Span::styled(doing, looks.style(colour))),
+        Cell::from(bar(rates, looks)),
+        Cell::from(format!("{:>7.0}", rates.calls)),
+        Cell::from(text::front(&at, room)),
+        Cell::from(
+            rank.waits
+                .map_or_else(String::new, |wait| format!("{:>4}", wait.rank)),
+        ),
+        Cell::from(
+            rank.said
+                .as_ref()
+                .map_or_else(String::new, |said| format!("{:>5}", said.queue)),
+        ),
+        Cell::from(format!("{:>4.0}", rates.cpu * 100.0)),
+        Cell::from(process.map_or_else(String::new, |facts| {
+            format!("{:>8}", text::bytes(facts.resident))
+        })),
+    ])
+}
+
+/// Compute, copy and wait, one after the other, to the nearest of [`BAR`] parts.
+fn bar<'a>(rates: &Rates, looks: Looks) -> Line<'a> {
+    let mut spans = Vec::new();
+    let (mut sum, mut drawn) = (0.0, 0);
+    for ((part, mark), colour) in rates
+        .shares
+        .fractions()
+        .into_iter()
+        .zip(looks.marks())
+        .zip(COLOURS)
+    {
+        sum += part;
+        let end = (sum * BAR as f64).round() as usize;
+        spans.push(Span::styled(mark.repeat(end - drawn), looks.style(colour)));
+        drawn = end;
+    }
+    Line::from(spans)
+}
+
+fn details_of(rank: &Rank) -> Vec<Line<'static>> {
+    let operation = rank.operation.as_ref();
+    let place = operation.map_or("none yet".to_owned(), |op| op.show());
+    let at = operation
+        .and_then(|op| op.location.clone())
+        .unwrap_or_default();
+    let mut lines = vec![
+        format!(
+            "rank {}: {}, {} collectives begun",
+            rank.rank,
+            rank.doing.name(),
+            rank.calls
+        ),
+        format!("operation {place}"),
+        format!("at {at}"),
+    ];
+    if let Some(said) = rank.said.as_ref().filter(|said| !said.show().is_empty()) {
+        lines.push(format!("it says: {}", said.show()));
+    }
+    if let Some(facts) = &rank.process {
+        lines.push(format!(
+            "process {}: {} threads, cpu {}, memory {} (peak {}), cores {}",
+            facts.pid,
+            facts.threads,
+            text::seconds(facts.cpu),
+            text::bytes(facts.resident),
+            text::bytes(facts.peak),
+            facts.allowed.as_deref().unwrap_or("?")
+        ));
+        lines.push(facts.command.clone());
+    }
+    lines.into_iter().map(Line::from).collect()
+}
+
+fn notes(picture: &Picture, state: &State) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(rank) = state.asking {
+        let pid = picture.job.ranks[rank].pid;
+        notes.push(format!(
+            "end rank {rank} (process {pid})? t SIGTERM, 9 SIGKILL, any other key: no"
+        ));
+    }
+    notes.extend(state.said.clone());
+    if picture.ended {
+        notes.push("the job has ended; this is what was seen last".to_owned());
+    } else {
+        notes.extend(diagnosis::sentences(&picture.job));
+    }
+    notes.truncate(3);
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::{Looks, draw};
+    use crate::{
+        job::{Doing, Founder, Job, Memory, Operation, Rank, Wait},
+        process::Facts,
+        top::{
+            sample::{Picture, Rates, Shares},
+            state::State,
+        },
+    };
+
+    const PLAIN: Looks = Looks {
+        colour: false,
+        unicode: false,
+    };
+
+    /// Rank 1 computes, rank 0 waits for it.
+    fn picture() -> Picture {
+        let rank = |rank: usize, doing, waits| Rank {
+            rank,
+            pid: 4000 + rank as u32,
+            doing,
+            calls: 17,
+            operation: Some(Operation {
+                number: 17,
+                name: "allreduce",
+                arguments: "f64[156], Sum".to_owned(),
+                location: Some("src/forward.rs:120".to_owned()),
+                communicator: 0,
+            }),
+            waits,
+            knows_failure: false,
+            said: None,
+            process: Some(Facts {
+                pid: 4000 + rank as u32,
+                state: 'S',
+                resident: 12_300_000,
+                ..Facts::default()
+            }),
+        };
+        let wait = Wait {
+            rank: 1,
+            seconds: 12.4,
+        };
+        let shares = |compute, copy, wait| Rates {
+            shares: Shares {
+                compute,
+                copy,
+                wait,
+            },
+            calls: 1234.0,
+            cpu: 0.5,
+        };
+        Picture {
+            job: Job {
+                name: "/cobre-0123456789abcdef".to_owned(),
+                inode: 1,
+                state: "running",
+                failure: None,
+                founder: Founder {
+                    pid: 1,
+                    is_launcher: true,
+                    alive: true,
+                    command: String::new(),
+                },
+                started: 0.0,
+                uptime: 61.0,
+                ranks: vec![
+                    rank(0, Doing::Waiting, Some(wait)),
+                    rank(1, Doing::Computing, None),
+                ],
+                splits: 0,
+                memory: Memory::default(),
+                layout_version: 1,
+            },
+            rates: vec![shares(5, 5, 10), shares(20, 0, 0)],
+            ended: false,
+        }
+    }
+
+    fn screen(picture: &Picture, state: &State, width: u16, height: u16) -> Vec<String> {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal
+            .draw(|frame| draw(frame, picture, state, PLAIN))
+            .unwrap();
+        let buffer = terminal.backend().buffer().clone();
+        let cells: Vec<&str> = buffer.content().iter().map(|cell| cell.symbol()).collect();
+        let lines = cells.chunks(width.into()).map(|line| line.concat());
+        lines.map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_screen_of_80_by_24_shows_who_waits_for_whom() {
+        let screen = screen(&picture(), &State::default(), 80, 24);
+        let expected = [
+            "/cobre-0123456789abcdef  2 ranks  running  up 61.0 s  1234 calls/s  1.0 cpus",
+            "sorted by rank   # compute  = copy  . wait",
+            "RANK STATE     TIME           CALLS/s OPERATION         FOR  QUEUE CPU% MEMORY",
+            "   0 waiting   ####===.......    1234 allreduce forwar…    1         50  12.3 MB",
+            "   1 computing ##############    1234 allreduce forwar…              50  12.3 MB",
+        ];
+        assert_eq!(screen[..5], expected);
+        let all = screen.join("\n");
+        assert!(
+            all.contains("rank 0 waits for rank 1 in allreduce(f64[156], Sum) #17 at"),
+            "{all}"
+        );
+        assert!(screen[23].starts_with("q quit"), "{all}");
+    }
+
+    #[test]
+    fn any_size_can_be_drawn() {
+        let state = State {
+            detail: true,
+            asking: Some(1),
+            selected: 1,
+            ..State::default()
+        };
+        for (width, height) in [(1, 1), (10, 3), (40, 10), (300, 100)] {
+            let _ = screen(&picture(), &state, width, height);
+        }
+    }
+
+    #[test]
+    fn ending_a_rank_asks_first() {
+        use crate::top::state::{After, Target};
+        use nix::sys::signal::Signal;
+        use ratatui::crossterm::event::{KeyCode, KeyEvent};
+        let (picture, mut state) = (picture(), State::default());
+        let mut press = |key| state.key(KeyEvent::from(key), &picture);
+        assert_eq!(press(KeyCode::Char('t')), After::Go);
+        assert_eq!(press(KeyCode::Down), After::Go);
+        assert_eq!(press(KeyCode::Char('k')), After::Go);
+        assert_eq!(press(KeyCode::Char('n')), After::Go);
+        assert_eq!(press(KeyCode::Char('t')), After::Go);
+        assert_eq!(press(KeyCode::Char('k')), After::Go);
+        let target = Target {
+            pid: 4001,
+            started: 0.0,
+        };
+        assert_eq!(
+            press(KeyCode::Char('t')),
+            After::Send(target, Signal::SIGTERM)
+        );
+        assert_eq!(press(KeyCode::Char('q')), After::Quit);
+    }
+
+    #[test]
+    fn the_slowest_can_be_sorted_to_the_top() {
+        use ratatui::crossterm::event::{KeyCode, KeyEvent};
+        let (picture, mut state) = (picture(), State::default());
+        assert_eq!(state.order(&picture), [0, 1]);
+        for expected in [[0, 1], [1, 0]] {
+            state.key(KeyEvent::from(KeyCode::Char('s')), &picture);
+            assert_eq!(state.order(&picture), expected, "{:?}", state.sort);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `watch`: a line about a job, again and again, for logs and plain terminals.
+
+use crate::{
+    diagnosis,
+    job::{Doing, Job},
+    text,
+};
+
+/// One line about the job now.
+pub(crate) fn line(job: &Job) -> String {
+    let count = |doing: Doing| job.ranks.iter().filter(|rank| rank.doing == doing).count();
+    let counts: Vec<String> = Doing::ALL
+        .into_iter()
+        .map(|doing| (count(doing), doing))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, doing)| format!("{count} {}", doing.name()))
+        .collect();
+    let calls = job.ranks.iter().map(|rank| rank.calls).max().unwrap_or(0);
+    let cpu = job.ranks.iter().filter_map(|rank| rank.process.as_ref());
+    let cpu: f64 = cpu.map(|facts| facts.cpu).sum();
+    let why = diagnosis::sentences(job);
+    let why = why
+        .first()
+        .map_or_else(String::new, |why| format!("; {why}"));
+    format!(
+        "{} {} up {}: {}; call {calls}, cpu {}{why}\n",
+        job.name,
+        job.state,
+        text::seconds(job.uptime),
+        counts.join(", "),
+        text::seconds(cpu)
+    )
+}

@@ -1,0 +1,208 @@
+//! The inspector as a user meets it: jobs under the launcher, looked at from outside.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    time::Instant,
+};
+
+use cobre_tests::{End, Process, patience};
+
+const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
+const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
+const INSPECT: &str = env!("CARGO_BIN_EXE_inspect");
+
+/// A running job: the launcher, and the job's name.
+fn launch(scripts: &[&[&str]]) -> (Process, String) {
+    let mut command = Command::new(LAUNCH);
+    for (rank, script) in scripts.iter().enumerate() {
+        if rank > 0 {
+            command.arg(":");
+        }
+        command.args(["-n", "1", RANK, "name"]).args(*script);
+    }
+    let mut launcher = Process::start("the launcher", &mut command);
+    let name = launcher.hear("name ");
+    (launcher, name)
+}
+
+/// What the inspector says, and how it ends.
+fn inspect(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(INSPECT).args(arguments).output();
+    let output = output.expect("the inspector can be started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().expect("it is not killed");
+    (code, text(&output.stdout), text(&output.stderr))
+}
+
+fn told(arguments: &[&str]) -> String {
+    let (code, said, complained) = inspect(arguments);
+    assert_eq!(
+        (code, complained.as_str()),
+        (0, ""),
+        "{arguments:?}: {said}"
+    );
+    said
+}
+
+/// Looks until it sees all of `wanted`: what sleeps must fall asleep first.
+fn see(arguments: &[&str], wanted: &[&str]) -> String {
+    let begin = Instant::now();
+    loop {
+        let said = told(arguments);
+        if wanted.iter().all(|wanted| said.contains(wanted)) {
+            return said;
+        }
+        assert!(
+            begin.elapsed() < patience(),
+            "never all of {wanted:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_hung_job_is_explained() {
+    let waits: &[&str] = &["join", "reduce:100", "barrier"];
+    let (mut launcher, name) = launch(&[&["join", "reduce:100", "hear", "barrier"], waits, waits]);
+    launcher.hear("ok reduce");
+    let said = see(
+        &["show", &name],
+        &[
+            "3 ranks, running",
+            "ranks 1-2 wait for rank 0 in barrier() #2 at ",
+            "rank 0 computes since allreduce(f64[100], Sum) #1 at ",
+            "scripted-rank.rs:",
+        ],
+    );
+    assert!(said.contains("staging"), "{said}");
+    let pid = launcher.pid().to_string();
+    see(
+        &["show", &pid, "--json"],
+        &["\"doing\":\"waiting\"", "\"rank\":0"],
+    );
+    assert!(told(&["list"]).contains(&name));
+    see(
+        &["watch", &name, "--count", "1"],
+        &["1 computing, 2 waiting"],
+    );
+    let waiting = format!("cobre_rank_state{{job=\"{name}\",rank=\"2\",state=\"waiting\"}} 1\n");
+    see(&["metrics"], &[&waiting]);
+    launcher.say("go on");
+    assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
+    let (code, _, complained) = inspect(&["show", &name]);
+    assert_eq!(code, 1);
+    assert!(complained.contains("there is no job"), "{complained}");
+}
+
+#[test]
+fn a_wait_in_a_split_communicator_is_seen_and_windows_are_counted() {
+    let script: &[&str] = &["join", "region:1000", "publish", "inner:2", "inner-barrier"];
+    let listens: &[&str] = &[
+        "join",
+        "region:1000",
+        "publish",
+        "inner:2",
+        "hear",
+        "inner-barrier",
+    ];
+    let (mut launcher, name) = launch(&[listens, script]);
+    see(
+        &["show", &name],
+        &[
+            "rank 1 waits for rank 0 in barrier() #1 of split 2 at ",
+            "of 3 communicators",
+            "8.2 kB, mapped by 2 ranks",
+        ],
+    );
+    launcher.say("go on");
+    assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
+}
+
+#[test]
+fn what_ranks_disagree_about_is_shown() {
+    let script: &[&str] = &["join", "barrier", "hear"];
+    let (mut launcher, name) = launch(&[&["join", "reduce:3", "hear"], script]);
+    // The ranks without standard input end with an error; rank 0 still holds the job.
+    let said = see(&["show", &name], &["failed: ranks disagree"]);
+    assert!(
+        said.contains("allreduce(f64[3], Sum)") && said.contains("barrier()"),
+        "{said}"
+    );
+    launcher.say("go on");
+    assert_ne!(launcher.end(), End::Code(0), "{}", launcher.heard());
+}
+
+#[test]
+fn metrics_are_served_on_loopback_only() {
+    let (code, _, complained) = inspect(&["metrics", "--listen", "0.0.0.0:0"]);
+    assert_eq!(code, 1);
+    assert!(complained.contains("loopback"), "{complained}");
+    let mut command = Command::new(INSPECT);
+    let mut server = Process::start(
+        "the server",
+        command.args(["metrics", "--listen", "127.0.0.1:0"]),
+    );
+    let address = server.hear("serving http://");
+    let address = address.strip_suffix("/metrics").expect("an address");
+    let get = |request: &str| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let answer = get("GET /metrics HTTP/1.1\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("# TYPE cobre_jobs gauge"), "{answer}");
+    assert!(get("GET /secret HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+    assert!(get("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+}
+
+#[test]
+fn a_terminal_that_cannot_show_a_screen_is_sent_to_watch() {
+    let (mut launcher, name) = launch(&[&["join", "hear"], &["join"]]);
+    launcher.hear("joined ");
+    let (code, _, complained) = inspect(&["top", &name]);
+    assert_eq!(code, 1);
+    assert!(complained.contains("cobre-inspect watch"), "{complained}");
+    launcher.say("go on");
+    launcher.end();
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (arguments, code, words) in [
+        (
+            &["show", "/no-such-job"][..],
+            1,
+            "there is no job \"/no-such-job\"",
+        ),
+        (&["doctor", "-n", "5000"], 2, "5000"),
+        (&["watch", "--interval", "0"], 2, "expected seconds"),
+        (&[], 2, "Usage"),
+    ] {
+        let (ended, said, complained) = inspect(arguments);
+        assert_eq!(ended, code, "{arguments:?}");
+        assert!(
+            complained.contains(words),
+            "{arguments:?}: {said}{complained}"
+        );
+    }
+}
+
+#[test]
+fn the_doctor_says_what_a_job_needs() {
+    let said = told(&["doctor", "-n", "8"]);
+    for what in [
+        "/dev/shm",
+        "processors",
+        "NUMA",
+        "futex_waitv",
+        "FOR 8 RANKS",
+    ] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let data = told(&["doctor", "--json"]);
+    assert!(data.starts_with("[{\"verdict\":"), "{data}");
+}
