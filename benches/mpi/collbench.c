@@ -51,6 +51,7 @@ struct step {
 struct plan {
   struct step *steps;
   size_t len;
+  bool read;
 };
 
 static unsigned reverse_bits(unsigned char x) {
@@ -335,6 +336,161 @@ static bool holds(const struct step *step, struct content content, uint64_t turn
   return right;
 }
 
+// Reads an element of each cache line.
+static void touch(const void *received, enum element element, size_t len) {
+  size_t found = 0;
+  switch (element) {
+#define CASE(NAME, T, POISON)                                                                     \
+  case NAME: {                                                                                    \
+    const T *got = received;                                                                      \
+    for (size_t i = 0; i < len; i += 64 / sizeof(T)) found += got[i] == (T)(POISON);              \
+    break;                                                                                        \
+  }
+    FOR_EACH_TYPE(CASE)
+#undef CASE
+    default: break;
+  }
+  __asm__ volatile("" ::"r"(found));
+}
+
+static void read_received(const struct step *step, uint64_t turn) {
+  const struct lane *lane = &lanes[step->element];
+  switch (step->op) {
+    case BARRIER: break;
+    case ALLREDUCE: touch(lane->recv, step->element, length_at(step, turn)); break;
+    case ALLGATHERV: touch(lane->recv, step->element, step->total); break;
+    case BROADCAST: touch(lane->send, step->element, step->elements); break;
+  }
+}
+
+// --- windows.rs: the same messages in windows, by hand --------------------------------------------
+//
+// What a program does with MPI_Win_allocate_shared: write, MPI_Win_sync, barrier, MPI_Win_sync, read.
+// A gather and a broadcast have two copies that change places, so that one barrier does; a reduction
+// has an operand of each rank and a result, of which each rank folds its share.
+
+enum { FOLD_BLOCK = 1024 };
+
+struct window {
+  bool used;
+  enum op op;
+  size_t bytes;
+  MPI_Win windows[2];
+  char *all[2];  // of each window, where rank 0's part begins
+  int written;   // of the two copies of an exchange
+  size_t first, last;  // my share of the elements of a reduction
+};
+
+static struct window window;
+
+static void allocate_shared(int which, size_t bytes) {
+  void *mine;
+  MPI_Win_allocate_shared((MPI_Aint)bytes, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &mine, &window.windows[which]);
+  memset(mine, 0, bytes);
+  MPI_Aint length;
+  int unit;
+  MPI_Win_shared_query(window.windows[which], 0, &length, &unit, &window.all[which]);
+  MPI_Win_lock_all(MPI_MODE_NOCHECK, window.windows[which]);
+}
+
+static void window_open(enum op op, size_t bytes) {
+  window = (struct window){.used = true, .op = op, .bytes = bytes};
+  allocate_shared(0, bytes);
+  if (op == ALLREDUCE) {
+    size_t len = bytes / 8, each = len / (size_t)size, longer = len % (size_t)size, me = (size_t)rank;
+    window.first = me * each + (me < longer ? me : longer);
+    window.last = window.first + each + (me < longer);
+    allocate_shared(1, (window.last - window.first) * 8);
+  } else {
+    allocate_shared(1, bytes);
+  }
+}
+
+static void window_close(void) {
+  if (!window.used) return;
+  for (int which = 0; which < 2; which++) {
+    MPI_Win_unlock_all(window.windows[which]);
+    MPI_Win_free(&window.windows[which]);
+  }
+  window.used = false;
+}
+
+static void window_write(struct content content) {
+  if (window.op == ALLREDUCE)
+    content_write(content, F64, window.all[0] + (size_t)rank * window.bytes, window.bytes / 8);
+  else
+    content_write(content, U8, window.all[window.written] + (size_t)rank * window.bytes, window.bytes);
+}
+
+static void window_fence(MPI_Win win) {
+  MPI_Win_sync(win);
+  MPI_Barrier(MPI_COMM_WORLD);
+  MPI_Win_sync(win);
+}
+
+// In rank order, a block at a time.
+static void window_fold(void) {
+  double *result = (double *)window.all[1];
+  for (size_t start = window.first; start < window.last; start += FOLD_BLOCK) {
+    size_t end = start + FOLD_BLOCK < window.last ? start + FOLD_BLOCK : window.last;
+    const double *first = (const double *)window.all[0];
+    if (size == 1) {
+      memcpy(result + start, first + start, (end - start) * 8);
+      continue;
+    }
+    const double *second = (const double *)(window.all[0] + window.bytes);
+    for (size_t i = start; i < end; i++) result[i] = first[i] + second[i];
+    for (int of = 2; of < size; of++) {
+      const double *next = (const double *)(window.all[0] + (size_t)of * window.bytes);
+      for (size_t i = start; i < end; i++) result[i] += next[i];
+    }
+  }
+}
+
+static void window_call(void) {
+  if (window.op == ALLREDUCE) {
+    window_fence(window.windows[0]);
+    window_fold();
+    window_fence(window.windows[1]);
+  } else {
+    window_fence(window.windows[window.written]);
+    window.written = !window.written;
+  }
+}
+
+static const char *window_shown(uint64_t turn, size_t *bytes) {
+  const char *shown = window.all[!window.written];
+  *bytes = window.bytes;
+  if (window.op == BROADCAST) return shown + turn % (uint64_t)size * window.bytes;
+  *bytes *= (size_t)size;
+  return shown;
+}
+
+static bool window_holds(struct content content, uint64_t turn) {
+  if (window.op == ALLREDUCE) return reduced(content, F64, MPI_SUM, window.all[1], window.bytes / 8);
+  size_t bytes;
+  const char *shown = window_shown(turn, &bytes);
+  if (window.op == BROADCAST) return sent_by(content, U8, (int)(turn % (uint64_t)size), shown, bytes);
+  bool right = true;
+  for (int of = 0; of < size; of++)
+    right &= sent_by(content, U8, of, shown + (size_t)of * window.bytes, window.bytes);
+  return right;
+}
+
+static void window_turn(struct action action, bool read, uint64_t turn) {
+  if (action.rewrite) window_write((struct content){true, turn});
+  if (!action.call) return;
+  window_call();
+  if (!read) return;
+  size_t bytes;
+  if (window.op == ALLREDUCE) {
+    touch(window.all[1], F64, window.bytes / 8);
+  } else {
+    const char *shown = window_shown(turn, &bytes);
+    touch(shown, U8, bytes);
+  }
+}
+
 // --- run.rs: the loops ----------------------------------------------------------------------------
 
 enum { SAMPLES = 25, FEWEST_SAMPLES = 5, MEAN_WORK = 50000 };
@@ -377,10 +533,15 @@ static void compute(uint64_t steps) {
 
 static inline void take_turn(struct runner *runner, struct action action) {
   uint64_t turn = runner->turn++;
+  if (window.used) {
+    window_turn(action, runner->plan.read, turn);
+    return;
+  }
   for (size_t place = 0; place < runner->plan.len; place++) {
     const struct step *step = &runner->plan.steps[place];
     if (action.call && step->work != NONE) compute(amount(step->work, place, turn));
     go(step, action, turn);
+    if (action.call && runner->plan.read) read_received(step, turn);
   }
 }
 
@@ -411,6 +572,13 @@ static bool verify(struct runner *runner, uint64_t seed) {
   bool right = true;
   for (int k = 0; k < size; k++) {
     uint64_t turn = runner->turn++;
+    if (window.used) {
+      struct content content = {false, (seed << 40) + (turn << 16)};
+      window_write(content);
+      window_call();
+      right &= window_holds(content, turn);
+      continue;
+    }
     for (size_t place = 0; place < runner->plan.len; place++) {
       const struct step *step = &runner->plan.steps[place];
       if (step->op == BARRIER) {
@@ -430,8 +598,10 @@ static bool verify(struct runner *runner, uint64_t seed) {
 
 static bool verify_last(struct runner *runner) {
   uint64_t turn = runner->turn - 1;
+  struct content content = {true, turn};
   bool right = true;
-  if (runner->plan.len == 1) right = holds(&runner->plan.steps[0], (struct content){true, turn}, turn);
+  if (window.used) right = window_holds(content, turn);
+  else if (runner->plan.len == 1) right = holds(&runner->plan.steps[0], content, turn);
   return all_agree(right);
 }
 
@@ -490,35 +660,45 @@ static struct named parse(const char *text, struct plan *plan) {
   const char *colon = strchr(text, ':');
   char *end = NULL;
   size_t number = colon ? strtoull(colon + 1, &end, 10) : 0;
-  size_t op = colon ? (size_t)(colon - text) : strlen(text);
+  static char name[64];
+  size_t len = colon ? (size_t)(colon - text) : strlen(text);
+  if (len >= sizeof name) fail("cannot measure ", text);
+  memcpy(name, text, len);
+  name[len] = 0;
   if (colon && (end == colon + 1 || *end)) fail("what follows the colon is not a number: ", text);
-#define IS(NAME) (op == strlen(NAME) && !strncmp(text, NAME, op))
-  if (IS("barrier")) {
+  if (!strcmp(name, "barrier")) {
     push(plan, BARRIER, U8);
-    return (struct named){"barrier", 0};
+    return (struct named){name, 0};
   }
   if (!colon) fail("expected op:bytes: ", text);
-  if (IS("allreduce") && number > 0 && number % 8 == 0) {
+  if (number >= 2 && (!strcmp(name, "sddp") || !strcmp(name, "sddp-work"))) {
+    sddp(plan, number, !strcmp(name, "sddp-work"));
+    return (struct named){text, 0};
+  }
+  bool in_window = !strncmp(name, "win-", 4);
+  const char *op = name + (in_window ? 4 : 0);
+  size_t rest = strlen(op);
+  plan->read = rest > 5 && !strcmp(op + rest - 5, "-read");
+  if (plan->read) rest -= 5;
+#define IS(NAME) (rest == strlen(NAME) && !strncmp(op, NAME, rest))
+  enum op which;
+  if (IS("allreduce") && number > 0 && number % 8 == 0) which = ALLREDUCE;
+  else if (IS("allgatherv")) which = ALLGATHERV;
+  else if (IS("broadcast")) which = BROADCAST;
+  else fail("cannot measure ", text), which = BARRIER;
+#undef IS
+  if (in_window) {
+    window_open(which, number);
+  } else if (which == ALLREDUCE) {
     push_reduce(plan, F64, MPI_SUM, number / 8);
-    return (struct named){"allreduce", number};
-  }
-  if (IS("allgatherv")) {
+  } else if (which == ALLGATHERV) {
     push_gather(plan, U8, UNIFORM, number);
-    return (struct named){"allgatherv", number};
-  }
-  if (IS("broadcast")) {
+  } else {
     struct step *step = push(plan, BROADCAST, U8);
     step->elements = number;
     step->root = ROTATING;
-    return (struct named){"broadcast", number};
   }
-  if ((IS("sddp") || IS("sddp-work")) && number >= 2) {
-    sddp(plan, number, IS("sddp-work"));
-    return (struct named){text, 0};
-  }
-#undef IS
-  fail("cannot measure ", text);
-  return (struct named){text, 0};
+  return (struct named){name, number};
 }
 
 static bool measure(const char *text, bool dirty, double target) {
@@ -557,6 +737,7 @@ static bool measure(const char *text, bool dirty, double target) {
            all_cpu / ((double)samples * (double)iters), verified ? "true" : "false");
     fflush(stdout);
   }
+  window_close();
   for (size_t place = 0; place < runner.plan.len; place++) {
     free(runner.plan.steps[place].counts);
     free(runner.plan.steps[place].displs);

@@ -10,21 +10,8 @@ use crate::{plan::Plan, sddp};
 pub enum Case {
     /// `barrier`.
     Barrier,
-    /// `allreduce:BYTES`: a sum of `f64`.
-    Allreduce {
-        /// Length of a rank's operands, a multiple of 8.
-        bytes: usize,
-    },
-    /// `allgatherv:BYTES`.
-    Allgatherv {
-        /// What each rank contributes.
-        bytes: usize,
-    },
-    /// `broadcast:BYTES`: the root moves on by one rank every call.
-    Broadcast {
-        /// Length of the message.
-        bytes: usize,
-    },
+    /// `allreduce:BYTES` and the like.
+    Message(Message),
     /// `sddp:STAGES` or `sddp-work:STAGES`: the collectives of one SDDP iteration.
     Sddp {
         /// Stages of the problem, at least 2.
@@ -32,6 +19,83 @@ pub enum Case {
         /// Whether ranks compute, unevenly, between the collectives.
         work: bool,
     },
+}
+
+/// A collective that carries bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What it does.
+    pub op: Op,
+    /// Of each rank; of the root of a broadcast.
+    pub bytes: usize,
+    /// `win-..`: the data lives in a window.
+    pub window: bool,
+    /// `..-read`: every rank then reads a byte of each line of what it received.
+    pub read: bool,
+}
+
+/// What a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A sum of `f64`.
+    Allreduce,
+    /// A gather of as many bytes from each rank.
+    Allgatherv,
+    /// A broadcast: the root moves on by one rank every call.
+    Broadcast,
+}
+
+impl Op {
+    const ALL: [Self; 3] = [Self::Allreduce, Self::Allgatherv, Self::Broadcast];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Allreduce => "allreduce",
+            Self::Allgatherv => "allgatherv",
+            Self::Broadcast => "broadcast",
+        }
+    }
+}
+
+impl Message {
+    /// `win-allreduce-read` and so on.
+    fn name(self) -> String {
+        let window = if self.window { "win-" } else { "" };
+        let read = if self.read { "-read" } else { "" };
+        format!("{window}{}{read}", self.op.name())
+    }
+
+    /// Of a name without the bytes.
+    fn named(name: &str, bytes: usize) -> Option<Self> {
+        let (window, rest) = match name.strip_prefix("win-") {
+            Some(rest) => (true, rest),
+            None => (false, name),
+        };
+        let (read, rest) = match rest.strip_suffix("-read") {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        let op = Op::ALL.into_iter().find(|op| op.name() == rest)?;
+        Some(Self {
+            op,
+            bytes,
+            window,
+            read,
+        })
+    }
+
+    /// The collective on private buffers.
+    fn plan(self) -> Plan {
+        let plan = match self.op {
+            Op::Allreduce => Plan::allreduce(self.bytes),
+            Op::Allgatherv => Plan::allgatherv(self.bytes),
+            Op::Broadcast => Plan::broadcast(self.bytes),
+        };
+        Plan {
+            read: self.read,
+            ..plan
+        }
+    }
 }
 
 /// A case nobody knows.
@@ -43,14 +107,12 @@ pub struct UnknownCase {
 }
 
 impl Case {
-    /// The sequence of collectives that is repeated.
+    /// The sequence of collectives that is repeated, on private buffers.
     #[must_use]
     pub fn plan(self) -> Plan {
         match self {
             Self::Barrier => Plan::barrier(),
-            Self::Allreduce { bytes } => Plan::allreduce(bytes),
-            Self::Allgatherv { bytes } => Plan::allgatherv(bytes),
-            Self::Broadcast { bytes } => Plan::broadcast(bytes),
+            Self::Message(message) => message.plan(),
             Self::Sddp { stages, work } => sddp::iteration(stages, work),
         }
     }
@@ -59,11 +121,8 @@ impl Case {
     #[must_use]
     pub fn op(self) -> String {
         match self {
-            Self::Barrier => "barrier".to_owned(),
-            Self::Allreduce { .. } => "allreduce".to_owned(),
-            Self::Allgatherv { .. } => "allgatherv".to_owned(),
-            Self::Broadcast { .. } => "broadcast".to_owned(),
-            Self::Sddp { .. } => self.to_string(),
+            Self::Message(message) => message.name(),
+            Self::Barrier | Self::Sddp { .. } => self.to_string(),
         }
     }
 
@@ -72,9 +131,7 @@ impl Case {
     pub fn bytes(self) -> usize {
         match self {
             Self::Barrier | Self::Sddp { .. } => 0,
-            Self::Allreduce { bytes } | Self::Allgatherv { bytes } | Self::Broadcast { bytes } => {
-                bytes
-            }
+            Self::Message(message) => message.bytes,
         }
     }
 }
@@ -83,9 +140,7 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Barrier => write!(f, "barrier"),
-            Self::Allreduce { bytes } => write!(f, "allreduce:{bytes}"),
-            Self::Allgatherv { bytes } => write!(f, "allgatherv:{bytes}"),
-            Self::Broadcast { bytes } => write!(f, "broadcast:{bytes}"),
+            Self::Message(message) => write!(f, "{}:{}", message.name(), message.bytes),
             Self::Sddp {
                 stages,
                 work: false,
@@ -115,13 +170,14 @@ impl FromStr for Case {
                 .parse::<usize>()
                 .map_err(|_| unknown("what follows the colon is not a number"))?,
         };
-        match op {
-            "allreduce" if number == 0 || !number.is_multiple_of(8) => {
-                Err(unknown("an allreduce sums f64: a positive multiple of 8"))
+        if let Some(message) = Message::named(op, number) {
+            let sums = message.op == Op::Allreduce;
+            if sums && (number == 0 || !number.is_multiple_of(8)) {
+                return Err(unknown("an allreduce sums f64: a positive multiple of 8"));
             }
-            "allreduce" => Ok(Self::Allreduce { bytes: number }),
-            "allgatherv" => Ok(Self::Allgatherv { bytes: number }),
-            "broadcast" => Ok(Self::Broadcast { bytes: number }),
+            return Ok(Self::Message(message));
+        }
+        match op {
             "sddp" | "sddp-work" if number < 2 => {
                 Err(unknown("an SDDP problem has at least 2 stages"))
             }
@@ -130,7 +186,8 @@ impl FromStr for Case {
                 work: op == "sddp-work",
             }),
             _ => Err(unknown(
-                "the operations are barrier, allreduce, allgatherv, broadcast, sddp, sddp-work",
+                "the operations are barrier, allreduce, allgatherv, broadcast (win- before and -read \
+                 behind them), sddp, sddp-work",
             )),
         }
     }
@@ -148,6 +205,9 @@ mod tests {
             "allgatherv:0",
             "allgatherv:61",
             "broadcast:1048576",
+            "broadcast-read:64",
+            "win-allreduce:1048576",
+            "win-allgatherv-read:61",
             "sddp:12",
             "sddp-work:120",
         ] {
@@ -167,6 +227,8 @@ mod tests {
             ("barrier:8", "no bytes"),
             ("sddp:1", "at least 2"),
             ("alltoall:8", "the operations are"),
+            ("win-barrier:8", "the operations are"),
+            ("win-allreduce:12", "multiple of 8"),
         ] {
             let message = text.parse::<Case>().unwrap_err().to_string();
             assert!(

@@ -1,12 +1,14 @@
 //! How fast this machine can be at all, and how quiet it is: measured beside every comparison.
 
 use std::hint::black_box;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::json::Bandwidth;
 use crate::stats::Summary;
 
 const SAMPLES: u64 = 25;
@@ -35,11 +37,56 @@ pub fn lines() -> Vec<String> {
         let copy = numbers(copying(bytes));
         lines.push(format!("memcpy of {} KiB: {copy}", bytes >> 10));
     }
-    if let Ok(load) = std::fs::read_to_string("/proc/loadavg") {
-        let three: Vec<&str> = load.split(' ').take(3).collect();
-        lines.push(format!("load average: {}", three.join(" ")));
-    }
+    lines.push(format!("load average: {}", load()));
     lines
+}
+
+/// The load average of the last 1, 5 and 15 minutes.
+#[must_use]
+pub fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// What all usable cores together copy, for buffers of several lengths.
+#[must_use]
+pub fn bandwidth() -> Vec<Bandwidth> {
+    let lengths = [256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20];
+    lengths.into_iter().filter_map(copied_at).collect()
+}
+
+/// Every core copies between two buffers of its own; the median over samples taken at the same time.
+fn copied_at(bytes: usize) -> Option<Bandwidth> {
+    let times = (64 << 20) / bytes;
+    let cores = usable_cores();
+    let start = Barrier::new(cores.len());
+    let copy = &|core| {
+        bind(core);
+        let (from, mut to) = (vec![1_u8; bytes], vec![2_u8; bytes]);
+        let sample = |_| {
+            start.wait();
+            let begun = Instant::now();
+            for _ in 0..times {
+                to.copy_from_slice(black_box(&from));
+                black_box(&mut to);
+            }
+            begun.elapsed().as_secs_f64() / times as f64
+        };
+        (0..5).map(sample).collect::<Vec<f64>>()
+    };
+    let samples: Vec<f64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = cores
+            .iter()
+            .map(|&core| scope.spawn(move || copy(core)))
+            .collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.flat_map(Result::unwrap_or_default).collect()
+    });
+    let seconds = Summary::of(&samples)?.median;
+    Some(Bandwidth {
+        bytes,
+        gb_per_s: (2 * bytes * cores.len()) as f64 / seconds / 1e9,
+    })
 }
 
 /// The cores this process may use.

@@ -1,5 +1,7 @@
 //! The line a rank program prints for each case, and the file of a comparison.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Whether send buffers are written between calls.
@@ -57,8 +59,8 @@ impl Record {
     #[must_use]
     pub fn case(&self) -> String {
         match self.op.as_str() {
-            op @ ("allreduce" | "allgatherv" | "broadcast") => format!("{op}:{}", self.bytes),
-            op => op.to_owned(),
+            op if op == "barrier" || op.starts_with("sddp") => op.to_owned(),
+            op => format!("{op}:{}", self.bytes),
         }
     }
 }
@@ -84,6 +86,9 @@ pub struct Comparison {
     pub machine: String,
     /// How quiet the machine was: lines for people.
     pub quiet: Vec<String>,
+    /// What all cores together can copy.
+    #[serde(default)]
+    pub bandwidth: Vec<Bandwidth>,
     /// What every column is.
     pub columns: Vec<Column>,
     /// In the order they were measured.
@@ -97,10 +102,49 @@ pub struct Comparison {
 pub struct Column {
     /// As in the table.
     pub name: String,
-    /// Version and, for MPIs, flags.
+    /// Version, and where it is from.
     pub about: String,
+    /// How it was started, by number of ranks: environment and arguments.
+    #[serde(default)]
+    pub flags: BTreeMap<usize, String>,
     /// Whether it is this project's.
     pub ours: bool,
+}
+
+/// How fast all cores together copy buffers of a length.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// Length of a buffer; each core has two.
+    pub bytes: usize,
+    /// Bytes read and written, in 1e9 a second.
+    pub gb_per_s: f64,
+}
+
+impl Comparison {
+    /// Adds another run on the same machine.
+    pub fn merge(&mut self, other: Self) {
+        if self.date.is_empty() {
+            *self = other;
+            return;
+        }
+        self.quiet.extend(other.quiet);
+        if self.bandwidth.is_empty() {
+            self.bandwidth = other.bandwidth;
+        }
+        for column in other.columns {
+            self.column(column);
+        }
+        self.entries.extend(other.entries);
+        self.failures.extend(other.failures);
+    }
+
+    /// Adds a column, or what is new of it.
+    pub fn column(&mut self, new: Column) {
+        match self.columns.iter_mut().find(|known| known.name == new.name) {
+            Some(known) => known.flags.extend(new.flags),
+            None => self.columns.push(new),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -115,5 +159,41 @@ mod tests {
         assert_eq!(record.case(), "allreduce:8");
         assert_eq!(record.mode, Mode::Dirty);
         assert_eq!(serde_json::to_string(&record).unwrap(), LINE);
+    }
+
+    #[test]
+    fn a_line_of_every_kind_names_its_case() {
+        for (op, bytes, case) in [
+            ("barrier", 0, "barrier"),
+            ("sddp-work:12", 0, "sddp-work:12"),
+            ("allgatherv", 0, "allgatherv:0"),
+            ("win-broadcast-read", 64, "win-broadcast-read:64"),
+        ] {
+            let mut record: Record = serde_json::from_str(LINE).unwrap();
+            (record.op, record.bytes) = (op.to_owned(), bytes);
+            assert_eq!(record.case(), case);
+        }
+    }
+
+    #[test]
+    fn runs_are_merged_by_column() {
+        let run = |name: &str, ranks: usize| Comparison {
+            date: "today".to_owned(),
+            columns: vec![Column {
+                name: name.to_owned(),
+                about: String::new(),
+                flags: BTreeMap::from([(ranks, format!("-n {ranks}"))]),
+                ours: false,
+            }],
+            failures: vec![name.to_owned()],
+            ..Comparison::default()
+        };
+        let mut all = Comparison::default();
+        for run in [run("A", 2), run("B", 2), run("A", 4)] {
+            all.merge(run);
+        }
+        assert_eq!(all.columns.len(), 2);
+        assert_eq!(all.columns[0].flags.len(), 2);
+        assert_eq!(all.failures, ["A", "B", "A"]);
     }
 }

@@ -1,5 +1,7 @@
 //! The buffers of one element type, and the collectives on them.
 
+use std::hint::black_box;
+
 use cobre_comm_trait::{CommError, Communicator};
 
 use crate::plan::Call;
@@ -127,6 +129,17 @@ impl<T: Value> Lane<T> {
         }
     }
 
+    /// Reads what this call has received.
+    #[inline]
+    pub fn read(&self, step: &Prepared, turn: u64) {
+        match step.call {
+            Call::Barrier => {}
+            Call::Allreduce(_, _, length) => touch(&self.recv[..length.at(turn)]),
+            Call::Allgatherv(..) => touch(&self.recv[..step.total]),
+            Call::Broadcast(_, elements, _) => touch(&self.send[..elements]),
+        }
+    }
+
     /// Whether the buffers hold the result of this call on this content.
     #[must_use]
     pub fn holds(&self, step: &Prepared, size: usize, content: Content, turn: u64) -> bool {
@@ -164,4 +177,10 @@ impl<T: Value> Lane<T> {
         self.go(comm, step, only_call, turn)?;
         Ok(self.holds(step, comm.size(), content, turn))
     }
+}
+
+/// Reads an element of each cache line.
+pub fn touch<T: Value>(elements: &[T]) {
+    let lines = elements.iter().step_by(64 / size_of::<T>());
+    black_box(lines.filter(|&&element| element == T::POISON).count());
 }

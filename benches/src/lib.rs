@@ -8,11 +8,12 @@
 //! |---|---|
 //! | `allreduce:1024`: what is measured | [`cases`] |
 //! | a case as a sequence of collectives | [`plan`], [`sddp`] |
-//! | the loops, and the check of what they computed | [`run`], [`lane`], [`values`] |
+//! | the loops, and the check of what they computed | [`run`], [`lane`], [`windows`], [`values`] |
 //! | samples to numbers, numbers to JSON | [`stats`], [`json`] |
-//! | the other side, and the comparison | [`peers`], [`floors`], [`table`], [`plot`] |
+//! | the other side, and the comparison | [`peers`], [`floors`], [`bounds`], [`table`], [`plot`] |
 #![forbid(unsafe_code)]
 
+pub mod bounds;
 pub mod cases;
 pub mod floors;
 pub mod json;
@@ -25,3 +26,4 @@ pub mod sddp;
 pub mod stats;
 pub mod table;
 pub mod values;
+pub mod windows;

@@ -12,6 +12,8 @@ pub const ITERATIONS: u64 = 256;
 pub struct Plan {
     /// In order.
     pub steps: Vec<Step>,
+    /// Whether what a call received is read, one element of each line.
+    pub read: bool,
 }
 
 /// A collective, and what a rank computes before it.
@@ -141,6 +143,7 @@ impl Plan {
         let work = Work::None;
         Self {
             steps: vec![Step { work, call }],
+            read: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use cobre_comm_trait::{CommError, Communicator, ReduceOp};
+use cobre_comm_trait::{CommError, Communicator, ReduceOp, SharedMemoryProvider};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
@@ -11,9 +11,10 @@ use nix::time::{ClockId, clock_gettime};
 use crate::cases::Case;
 use crate::json::{Mode, Record};
 use crate::lane::{Action, Lane, Prepared};
-use crate::plan::{Call, Element, Work};
+use crate::plan::{Call, Element, Plan, Work};
 use crate::stats::Summary;
 use crate::values::{Content, value};
+use crate::windows::Windowed;
 
 /// Samples of a case, unless one takes very long.
 pub const SAMPLES: usize = 25;
@@ -35,6 +36,16 @@ pub enum RunError {
     Clock(#[from] nix::Error),
 }
 
+/// What is repeated, on one rank.
+pub(crate) trait Subject {
+    /// One turn, rewriting and calling as the action says.
+    fn turn(&mut self, action: Action) -> Result<(), CommError>;
+    /// As many turns as there are ranks, in which every result is checked; whether they are right here.
+    fn verify(&mut self, seed: u64) -> Result<bool, RunError>;
+    /// Whether the last turn of a dirty loop left the right result behind.
+    fn holds_last(&self) -> bool;
+}
+
 /// A case on one rank: its steps and their buffers.
 #[derive(Debug)]
 struct Runner<'c, C> {
@@ -44,6 +55,7 @@ struct Runner<'c, C> {
     u64s: Lane<u64>,
     i32s: Lane<i32>,
     u8s: Lane<u8>,
+    read: bool,
     turn: u64,
 }
 
@@ -83,7 +95,7 @@ impl Call {
 }
 
 impl<'c, C: Communicator> Runner<'c, C> {
-    fn new(comm: &'c C, case: Case) -> Self {
+    fn new(comm: &'c C, plan: Plan) -> Self {
         let mut runner = Self {
             comm,
             steps: Vec::new(),
@@ -91,17 +103,19 @@ impl<'c, C: Communicator> Runner<'c, C> {
             u64s: Lane::default(),
             i32s: Lane::default(),
             u8s: Lane::default(),
+            read: plan.read,
             turn: 0,
         };
-        for step in case.plan().steps {
+        for step in plan.steps {
             let prepared = Prepared::new(step.call, comm.size());
             with_lane!(runner, step.call.element(), lane => lane.make_room(prepared.room()));
             runner.steps.push((step.work, prepared));
         }
         runner
     }
+}
 
-    /// One turn: every step, rewriting and calling as the action says.
+impl<C: Communicator> Subject for Runner<'_, C> {
     #[inline]
     fn turn(&mut self, action: Action) -> Result<(), CommError> {
         let turn = self.turn;
@@ -110,22 +124,16 @@ impl<'c, C: Communicator> Runner<'c, C> {
             if action.call && *work != Work::None {
                 compute(amount(*work, self.comm.rank(), place, turn));
             }
-            with_lane!(self, step.call.element(), lane => lane.go(self.comm, step, action, turn))?;
+            with_lane!(self, step.call.element(), lane => {
+                lane.go(self.comm, step, action, turn)?;
+                if self.read && action.call {
+                    lane.read(step, turn);
+                }
+            });
         }
         Ok(())
     }
 
-    /// Microseconds of so many turns here, after a barrier.
-    fn batch(&mut self, iters: u64, action: Action) -> Result<f64, CommError> {
-        self.comm.barrier()?;
-        let start = Instant::now();
-        for _ in 0..iters {
-            self.turn(action)?;
-        }
-        Ok(start.elapsed().as_secs_f64() * 1e6)
-    }
-
-    /// One turn in which every result is checked; whether all are right on all ranks.
     fn verify(&mut self, seed: u64) -> Result<bool, RunError> {
         let mut right = true;
         let turns = self.comm.size() as u64;
@@ -144,66 +152,107 @@ impl<'c, C: Communicator> Runner<'c, C> {
                 })?;
             }
         }
-        Ok(all_agree(self.comm, right)?)
+        Ok(right)
     }
 
-    /// Whether the last turn of a dirty loop left the right result behind.
-    fn verify_last(&mut self) -> Result<bool, CommError> {
-        let mut right = true;
-        let turn = self.turn - 1;
+    fn holds_last(&self) -> bool {
         // Steps share their buffers: only a single one leaves its result untouched.
-        if let [(_, step)] = self.steps.as_slice() {
-            let content = Content::Constant { turn };
-            let size = self.comm.size();
-            right = with_lane!(self, step.call.element(), lane => {
-                lane.holds(step, size, content, turn)
-            });
-        }
-        all_agree(self.comm, right)
-    }
-
-    /// How many turns make a sample, and how many samples there are: the same on all ranks.
-    fn calibrate(&mut self, target: f64, action: Action) -> Result<(u64, usize), CommError> {
-        let mut iters = 1;
-        // The first calls are not like the others.
-        self.batch(1, action)?;
-        let (mut again, mut fastest) = (0, f64::INFINITY);
-        let mean = loop {
-            let mine = [self.batch(iters, action)?];
-            let mut slowest = [0.0];
-            self.comm.allreduce(&mine, &mut slowest, ReduceOp::Max)?;
-            if slowest[0] >= target / 4.0 || iters >= 1 << 20 {
-                fastest = slowest[0].min(fastest);
-                // Again, lest an interruption makes the batches too small.
-                again += 1;
-                if again == 3 {
-                    break fastest / iters as f64;
-                }
-            } else if again == 0 {
-                iters *= 4;
-            } else {
-                break slowest[0] / iters as f64;
-            }
+        let [(_, step)] = self.steps.as_slice() else {
+            return true;
         };
-        let iters = (target / mean.max(1e-3)).clamp(1.0, 1e6) as u64;
-        let affordable = 100.0 * target / (mean * iters as f64);
-        let samples = (affordable as usize).clamp(FEWEST_SAMPLES, SAMPLES);
-        Ok((iters, samples))
+        let turn = self.turn - 1;
+        let (content, size) = (Content::Constant { turn }, self.comm.size());
+        match step.call.element() {
+            Element::F64 => self.f64s.holds(step, size, content, turn),
+            Element::U64 => self.u64s.holds(step, size, content, turn),
+            Element::I32 => self.i32s.holds(step, size, content, turn),
+            Element::U8 => self.u8s.holds(step, size, content, turn),
+        }
     }
+}
+
+/// Microseconds of so many turns here, after a barrier.
+fn batch<C: Communicator>(
+    comm: &C,
+    subject: &mut impl Subject,
+    iters: u64,
+    action: Action,
+) -> Result<f64, CommError> {
+    comm.barrier()?;
+    let start = Instant::now();
+    for _ in 0..iters {
+        subject.turn(action)?;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e6)
+}
+
+/// How many turns make a sample, and how many samples there are: the same on all ranks.
+fn calibrate<C: Communicator>(
+    comm: &C,
+    subject: &mut impl Subject,
+    target: f64,
+    action: Action,
+) -> Result<(u64, usize), CommError> {
+    let mut iters = 1;
+    // The first calls are not like the others.
+    batch(comm, subject, 1, action)?;
+    let (mut again, mut fastest) = (0, f64::INFINITY);
+    let mean = loop {
+        let mine = [batch(comm, subject, iters, action)?];
+        let mut slowest = [0.0];
+        comm.allreduce(&mine, &mut slowest, ReduceOp::Max)?;
+        if slowest[0] >= target / 4.0 || iters >= 1 << 20 {
+            fastest = slowest[0].min(fastest);
+            // Again, lest an interruption makes the batches too small.
+            again += 1;
+            if again == 3 {
+                break fastest / iters as f64;
+            }
+        } else if again == 0 {
+            iters *= 4;
+        } else {
+            break slowest[0] / iters as f64;
+        }
+    };
+    let iters = (target / mean.max(1e-3)).clamp(1.0, 1e6) as u64;
+    let affordable = 100.0 * target / (mean * iters as f64);
+    let samples = (affordable as usize).clamp(FEWEST_SAMPLES, SAMPLES);
+    Ok((iters, samples))
 }
 
 /// Measures one case. Collective; the record is the same on every rank.
 ///
 /// # Errors
 /// When a collective fails, or the kernel tells no time.
-pub fn measure<C: Communicator>(
+pub fn measure<C: SharedMemoryProvider>(
     comm: &C,
     case: Case,
     mode: Mode,
     target: Duration,
 ) -> Result<Record, RunError> {
-    let mut runner = Runner::new(comm, case);
-    let mut verified = runner.verify(1)?;
+    match case {
+        Case::Message(message) if message.window => {
+            let mut subject = Windowed::new(comm, message)?;
+            time(comm, case, &mut subject, mode, target)
+        }
+        _ => time(
+            comm,
+            case,
+            &mut Runner::new(comm, case.plan()),
+            mode,
+            target,
+        ),
+    }
+}
+
+fn time<C: Communicator>(
+    comm: &C,
+    case: Case,
+    subject: &mut impl Subject,
+    mode: Mode,
+    target: Duration,
+) -> Result<Record, RunError> {
+    let mut verified = subject.verify(1)?;
     let dirty = mode == Mode::Dirty;
     let action = Action {
         rewrite: dirty,
@@ -214,22 +263,23 @@ pub fn measure<C: Communicator>(
         call: false,
     };
     let target = target.as_secs_f64() * 1e6;
-    let (iters, samples) = runner.calibrate(target, action)?;
+    let (iters, samples) = calibrate(comm, subject, target, action)?;
     let mut calls = vec![0.0; samples];
     let mut rewrites = vec![0.0; samples];
     let mut cpu = 0.0;
     for sample in 0..samples {
         if dirty {
-            rewrites[sample] = runner.batch(iters, only_rewrite)? / iters as f64;
+            rewrites[sample] = batch(comm, subject, iters, only_rewrite)? / iters as f64;
         }
         let before = cpu_time()?;
-        calls[sample] = runner.batch(iters, action)? / iters as f64;
+        calls[sample] = batch(comm, subject, iters, action)? / iters as f64;
         cpu += cpu_time()? - before;
     }
     if dirty {
-        verified &= runner.verify_last()?;
+        verified &= subject.holds_last();
     }
-    verified &= runner.verify(2)?;
+    verified &= subject.verify(2)?;
+    let verified = all_agree(comm, verified)?;
 
     let calls = over_ranks(comm, &calls, ReduceOp::Max)?;
     let rewrites = over_ranks(comm, &rewrites, ReduceOp::Max)?;
@@ -326,7 +376,9 @@ fn compute(steps: u64) {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use cobre_comm_trait::{CommData, LocalComm, Reducible};
+    use cobre_comm_trait::{
+        CommData, LocalComm, LocalExchange, LocalReduction, LocalRegion, Reducible,
+    };
 
     use super::*;
 
@@ -400,7 +452,43 @@ mod tests {
         }
     }
 
-    fn verified<C: Communicator>(comm: &C, case: &str, mode: Mode) -> bool {
+    impl SharedMemoryProvider for Forgetful {
+        type Region<T: CommData> = LocalRegion<T>;
+        type Exchange<T: CommData> = LocalExchange<T>;
+        type Reduction<T: Reducible> = LocalReduction<T>;
+        type Local = LocalComm;
+
+        fn create_shared_region<T: CommData>(
+            &self,
+            len: usize,
+        ) -> Result<LocalRegion<T>, CommError> {
+            self.inner.create_shared_region(len)
+        }
+
+        fn create_exchange<T: CommData>(
+            &self,
+            counts: &[usize],
+        ) -> Result<LocalExchange<T>, CommError> {
+            self.inner.create_exchange(counts)
+        }
+
+        fn create_reduction<T: Reducible>(
+            &self,
+            len: usize,
+        ) -> Result<LocalReduction<T>, CommError> {
+            self.inner.create_reduction(len)
+        }
+
+        fn split_local(&self) -> Result<LocalComm, CommError> {
+            self.inner.split_local()
+        }
+
+        fn is_leader(&self) -> bool {
+            true
+        }
+    }
+
+    fn verified<C: SharedMemoryProvider>(comm: &C, case: &str, mode: Mode) -> bool {
         let case = case.parse().unwrap();
         let record = measure(comm, case, mode, Duration::from_micros(20)).unwrap();
         record.verified
@@ -414,6 +502,10 @@ mod tests {
             "allgatherv:4096",
             "allgatherv:0",
             "broadcast:100",
+            "allreduce-read:64",
+            "win-allreduce:8192",
+            "win-allgatherv-read:4096",
+            "win-broadcast:100",
             "sddp:3",
             "sddp-work:2",
         ] {

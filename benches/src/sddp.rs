@@ -50,7 +50,10 @@ pub fn iteration(stages: usize, work: bool) -> Plan {
     steps.push(Work::None, Call::Broadcast(Element::F64, 1, Root::Zero));
     steps.reduce(Element::F64, ReduceOp::Max, 2);
     steps.reduce(Element::F64, ReduceOp::Sum, 1);
-    Plan { steps: steps.steps }
+    Plan {
+        steps: steps.steps,
+        read: false,
+    }
 }
 
 struct Steps {

@@ -46,6 +46,9 @@ mod wait;
 mod abort;
 #[cfg(not(loom))]
 mod activity;
+#[cfg(all(not(loom), feature = "bench-support"))]
+#[doc(hidden)]
+pub mod bench_support;
 #[cfg(not(loom))]
 pub mod board;
 #[cfg(not(loom))]

@@ -31,7 +31,8 @@ enum Command {
         pin: bool,
         /// What one of the samples should take, in milliseconds.
         target_ms: f64,
-        /// barrier, allreduce:BYTES, allgatherv:BYTES, broadcast:BYTES, sddp:N, sddp-work:N.
+        /// barrier, allreduce:BYTES, allgatherv:BYTES, broadcast:BYTES (win-.. in a window, ..-read and
+        /// read what came), sddp:N, sddp-work:N.
         #[arg(required = true)]
         cases: Vec<Case>,
     },

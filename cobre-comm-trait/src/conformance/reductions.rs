@@ -64,6 +64,9 @@ fn in_rank_order<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
         for op in [ReduceOp::Sum, ReduceOp::Prod, ReduceOp::Min, ReduceOp::Max] {
             reduce(probe, &mut reduction, op, revealing);
         }
+        reduce(probe, &mut reduction, ReduceOp::Sum, |rank, k| {
+            1.0 / (rank * 7 + k + 3) as f64
+        });
     }
 }
 

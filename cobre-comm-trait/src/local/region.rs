@@ -4,13 +4,13 @@ use core::ops::{Deref, Range};
 
 use crate::{CommData, CommError, RegionReader, SharedRegion};
 
-/// A region of a [`LocalComm`] in its write epoch.
+/// A region of a [`LocalComm`](crate::LocalComm) in its write epoch.
 #[derive(Debug)]
 pub struct LocalRegion<T> {
     elements: Vec<T>,
 }
 
-/// A region of a [`LocalComm`] in its read epoch.
+/// A region of a [`LocalComm`](crate::LocalComm) in its read epoch.
 #[derive(Debug)]
 pub struct LocalReader<T> {
     elements: Vec<T>,
