@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The whole comparison in pieces of at most two minutes, about a quarter of an hour in all:
+# The whole comparison in pieces of one to two minutes, about a quarter of an hour in all:
 #
 #     benches/full.sh [DIR]              into DIR [default: target/comparison]
 #     QUIET=CMD benches/full.sh          every piece that measures runs as `CMD piece`
-#     ROUNDS=1 TARGET_MS=2 benches/full.sh
+#     ROUNDS=1 TARGET_MS=2 benches/full.sh          shorter; BUDGET_S=120 ROUNDS=3 longer
+#     BUILT=1 CARGO_TARGET_DIR=DIR benches/full.sh  with what is built there already
 #
 # Within a piece ours and all peers take turns. Leaves results.json, table.md, latency.svg,
 # latency-dirty.svg and growth.svg in DIR. Installs nothing (see install-mpis.sh).
@@ -12,7 +13,7 @@ cd "$(dirname "$0")/.."
 dir=${1:-target/comparison}
 rounds=${ROUNDS:-2}
 target_ms=${TARGET_MS:-3}
-budget=${BUDGET_S:-110}
+budget=${BUDGET_S:-60}
 built=${CARGO_TARGET_DIR:-target}/release
 if [ -z "${BUILT:-}" ]; then cargo build --release -q -p cobre-benches -p cobre-launch; fi
 mkdir -p "$dir"

@@ -106,6 +106,8 @@ impl Row<'_> {
         let peers = self.all.columns.iter().filter(|column| !column.ours);
         peers
             .filter_map(|column| Some((column.name.as_str(), self.cell(&column.name)?)))
+            // Noise can make what is subtracted larger than what it is subtracted from.
+            .filter(|(_, cell)| cell.median > 0.0)
             .min_by(|(_, one), (_, other)| one.median.total_cmp(&other.median))
     }
 
