@@ -17,8 +17,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use cobre_comm_trait::{CommError, Communicator, ReduceOp, SharedMemoryProvider};
 use cobre_examples::hydrothermal::{
-    Case, Outcome, Policy, SddpError, Settings, case, gather, misordered::Misordered, report,
-    solve, verify,
+    Case, Outcome, Policy, Progress, SddpError, Settings, case,
+    checkpoint::{self, CheckpointError},
+    gather,
+    misordered::Misordered,
+    report, resume, verify,
 };
 
 /// Every rank ends with this: the ranks' result is not that of a single rank, or a rank failed.
@@ -55,6 +58,13 @@ struct Arguments {
     /// Write the cuts as CSV
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Write what has been learnt to this file after every iteration, and go on from there if it is
+    /// there: with `cobre-launch --max-restarts` a failure costs an iteration
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Kill the last rank after so many iterations of a job's first attempt
+    #[arg(long, hide = true)]
+    die_after: Option<usize>,
     /// Gather in the wrong order, so that --verify has something to find
     #[arg(long, hide = true)]
     misorder: bool,
@@ -107,6 +117,12 @@ fn run<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> u8 {
             }
             USAGE
         }
+        Err(Failure::Checkpoint(error)) => {
+            if leads {
+                eprintln!("hydrothermal: --checkpoint: {error}");
+            }
+            USAGE
+        }
         Err(Failure::Differs) => FAILED,
         // Whoever aborted has said why.
         Err(Failure::Comm(CommError::Aborted { code, .. })) => u8::try_from(code).unwrap_or(FAILED),
@@ -126,6 +142,7 @@ fn run<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> u8 {
 /// Why a rank ends without a result, by who knows about it.
 enum Failure {
     Case(case::CaseError),
+    Checkpoint(CheckpointError),
     Differs,
     Comm(CommError),
     Mine(String, u8),
@@ -134,6 +151,12 @@ enum Failure {
 impl From<case::CaseError> for Failure {
     fn from(error: case::CaseError) -> Self {
         Self::Case(error)
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(error)
     }
 }
 
@@ -159,15 +182,38 @@ fn job<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> Result<(), F
             .map_err(|error| Failure::Mine(format!("{}: {error}", path.display()), USAGE))?,
         _ => case::TWO_RIVERS.to_owned(),
     };
-    let case = Case::parse(&gather::share_text(comm, &text)?)?;
+    let text = gather::share_text(comm, &text)?;
+    let case = Case::parse(&text)?;
     let settings = arguments.settings(&case);
     let shows = leads && !arguments.quiet;
     if shows {
         println!("{}", report::heading(&case, settings, comm.size()));
     }
-    let outcome = solve(comm, &case, settings, |iteration| {
+    let progress = learnt_before(comm, arguments, &text, settings)?;
+    if let Some(progress) = progress.as_ref().filter(|_| shows) {
+        progress
+            .iterations
+            .iter()
+            .for_each(|iteration| println!("{}", report::line(iteration)));
+        println!("going on after iteration {}", progress.iterations.len());
+    }
+    let start = progress.unwrap_or_else(|| Progress::none(&case));
+    let outcome = resume(comm, &case, settings, start, |progress| {
+        let Some(iteration) = progress.iterations.last() else {
+            return;
+        };
         if shows {
             println!("{}", report::line(iteration));
+        }
+        if let (Some(path), true) = (&arguments.checkpoint, leads)
+            && let Err(error) = checkpoint::write(path, &text, settings, progress)
+        {
+            eprintln!("hydrothermal: no checkpoint: {}: {error}", path.display());
+        }
+        let first_attempt = std::env::var("COBRE_LAUNCH_ATTEMPT").is_ok_and(|n| n == "0");
+        let last = comm.rank() + 1 == comm.size();
+        if arguments.die_after == Some(iteration.number) && first_attempt && last {
+            std::process::abort();
         }
     })?;
     if shows {
@@ -181,6 +227,25 @@ fn job<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> Result<(), F
         verify_bits(comm, &case, settings, &outcome)?;
     }
     Ok(())
+}
+
+/// What the checkpoint knows, on every rank.
+fn learnt_before<C: SharedMemoryProvider>(
+    comm: &C,
+    arguments: &Arguments,
+    case: &str,
+    settings: Settings,
+) -> Result<Option<Progress>, Failure> {
+    let Some(path) = &arguments.checkpoint else {
+        return Ok(None);
+    };
+    let mine = |error: String| Failure::Mine(format!("{}: {error}", path.display()), USAGE);
+    let text = match comm.rank() {
+        0 => checkpoint::read(path).map_err(|error| mine(error.to_string()))?,
+        _ => String::new(),
+    };
+    let text = gather::share_text(comm, &text)?;
+    Ok(checkpoint::parse(&text, case, settings)?)
 }
 
 fn write_policy(path: &Path, case: &Case, policy: &Policy) -> std::io::Result<()> {

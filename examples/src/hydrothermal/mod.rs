@@ -29,9 +29,11 @@
 //! # Where things are
 //! [`case`] input, [`inflow`] random numbers, [`lp`] the LP solver, [`stage`] a month as an LP,
 //! [`policy`] cuts, [`selection`] which of them matter, [`sddp`] the algorithm, [`verify`] the comparison with a single rank,
+//! [`checkpoint`] a file to go on from,
 //! [`report`] the table.
 
 pub mod case;
+pub mod checkpoint;
 pub mod gather;
 pub mod inflow;
 pub mod lp;
@@ -45,4 +47,4 @@ pub mod verify;
 
 pub use case::{Case, CaseError};
 pub use policy::{Cut, Policy};
-pub use sddp::{Outcome, SddpError, Settings, solve};
+pub use sddp::{Outcome, Progress, SddpError, Settings, resume, solve};

@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use serde::{Deserialize, Serialize};
+
 /// `intercept + slopes . volumes`, in million $; volumes in hm3.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cut {
     /// The value at empty reservoirs.
     pub intercept: f64,
@@ -33,7 +35,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// The cuts on the cost of what follows each stage. The last stage has none.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// By stage, in the order in which they were learnt.
     pub cuts: Vec<Vec<Cut>>,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cobre_comm_trait::{CommError, Communicator, ReduceOp, SharedMemoryProvider};
+use serde::{Deserialize, Serialize};
 
 use super::gather::{gather, my_block};
 use super::inflow::{OpeningTree, Purpose, SharedTable, draw_openings, sampled_opening};
@@ -12,7 +13,7 @@ use super::stage::StageProblem;
 use super::{Case, Cut, Policy};
 
 /// How long and how wide to search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Forward and backward passes to make.
     pub iterations: usize,
@@ -36,7 +37,7 @@ pub enum SddpError {
 }
 
 /// A mean of scenario costs, in million $.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
@@ -45,7 +46,7 @@ pub struct Estimate {
 }
 
 /// What an iteration found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Iteration {
     /// From 1.
     pub number: usize,
@@ -83,6 +84,29 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
+/// What has been learnt after some iterations: enough to go on from there, to the same bits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The cuts.
+    pub policy: Policy,
+    /// One entry per iteration.
+    pub iterations: Vec<Iteration>,
+    /// The volumes that each iteration's forward passes went through: scenario, then stage, then
+    /// reservoir. Which cuts an LP needs follows from them.
+    pub volumes: Vec<Vec<f64>>,
+}
+
+impl Progress {
+    /// The state before the first iteration.
+    #[must_use]
+    pub fn none(case: &Case) -> Self {
+        Self {
+            policy: Policy::new(case.stages.len()),
+            ..Self::default()
+        }
+    }
+}
+
 /// Solves `case`. Collective; `observe` sees each iteration, on every rank.
 ///
 /// # Errors
@@ -93,28 +117,54 @@ pub fn solve<C: Communicator + SharedMemoryProvider>(
     settings: Settings,
     mut observe: impl FnMut(&Iteration),
 ) -> Result<Outcome, SddpError> {
+    resume(comm, case, settings, Progress::none(case), |progress| {
+        progress
+            .iterations
+            .last()
+            .into_iter()
+            .for_each(&mut observe);
+    })
+}
+
+/// As [`solve`], but goes on from `progress`, the same on every rank; `observe` sees what has been
+/// learnt after each further iteration.
+///
+/// # Errors
+/// As for [`solve`].
+pub fn resume<C: Communicator + SharedMemoryProvider>(
+    comm: &C,
+    case: &Case,
+    settings: Settings,
+    progress: Progress,
+    mut observe: impl FnMut(&Progress),
+) -> Result<Outcome, SddpError> {
     let start = Instant::now();
+    let before = progress
+        .iterations
+        .last()
+        .map_or(Duration::ZERO, |last| last.elapsed);
     let mut search = Search {
         comm,
         case,
         seed: settings.seed,
         tree: draw_openings(comm, case, settings.seed)?,
-        policy: Policy::new(case.stages.len()),
         needed: vec![Selection::default(); case.stages.len()],
+        progress,
         lps: 0,
     };
-    let mut iterations = Vec::with_capacity(settings.iterations);
-    for number in 1..=settings.iterations {
+    search.select_cuts();
+    for number in search.progress.iterations.len() + 1..=settings.iterations {
         let forward = search.forward(Purpose::Training(number), settings.forward_passes)?;
         search.backward(&forward)?;
         let iteration = Iteration {
             number,
             lower_bound: search.lower_bound()?,
             upper_bound: estimate(&forward.costs),
-            elapsed: start.elapsed(),
+            elapsed: before + start.elapsed(),
         };
-        observe(&iteration);
-        iterations.push(iteration);
+        search.progress.iterations.push(iteration);
+        search.progress.volumes.push(forward.volumes);
+        observe(&search.progress);
     }
     let simulation = match settings.simulations {
         0 => None,
@@ -126,9 +176,9 @@ pub fn solve<C: Communicator + SharedMemoryProvider>(
     Ok(Outcome {
         simulation,
         work: search.work()?,
-        policy: search.policy,
-        iterations,
-        elapsed: start.elapsed(),
+        policy: search.progress.policy,
+        iterations: search.progress.iterations,
+        elapsed: before + start.elapsed(),
     })
 }
 
@@ -145,7 +195,7 @@ struct Search<'a, C: SharedMemoryProvider> {
     case: &'a Case,
     seed: u64,
     tree: OpeningTree<SharedTable<C>>,
-    policy: Policy,
+    progress: Progress,
     needed: Vec<Selection>,
     lps: u64,
 }
@@ -156,7 +206,7 @@ impl<C: SharedMemoryProvider> Search<'_, C> {
     }
 
     fn problem(&self, stage: usize) -> Result<StageProblem, LpError> {
-        let needed = self.needed[stage].of(&self.policy.cuts[stage]);
+        let needed = self.needed[stage].of(&self.progress.policy.cuts[stage]);
         StageProblem::new(self.case, stage, needed)
     }
 
@@ -192,16 +242,32 @@ impl<C: SharedMemoryProvider> Search<'_, C> {
 
     /// From the last stage to the second: a cut for the stage before, at each trial state.
     fn backward(&mut self, forward: &Played) -> Result<(), SddpError> {
-        let hydros = self.case.hydros.len();
         for stage in (1..self.stages()).rev() {
-            let scenarios = forward.volumes.chunks_exact(self.stages() * hydros);
-            let trials = scenarios.map(|all| &all[(stage - 1) * hydros..][..hydros]);
-            let trials: Vec<&[f64]> = trials.collect();
+            let trials = self.trials(&forward.volumes, stage);
             let cuts = self.expected_cost(stage, &trials)?;
-            self.policy.cuts[stage - 1].extend(cuts);
-            self.needed[stage - 1].update(&self.policy.cuts[stage - 1], &trials);
+            let known = &mut self.progress.policy.cuts[stage - 1];
+            known.extend(cuts);
+            self.needed[stage - 1].update(known, &trials);
         }
         Ok(())
+    }
+
+    /// The states at the beginning of `stage` among the volumes of a forward pass.
+    fn trials<'v>(&self, volumes: &'v [f64], stage: usize) -> Vec<&'v [f64]> {
+        let hydros = self.case.hydros.len();
+        let scenarios = volumes.chunks_exact(self.stages() * hydros);
+        let trials = scenarios.map(|all| &all[(stage - 1) * hydros..][..hydros]);
+        trials.collect()
+    }
+
+    /// Finds out which cuts are needed, from what has been learnt before.
+    fn select_cuts(&mut self) {
+        for stage in 1..self.stages() {
+            for volumes in &self.progress.volumes {
+                let trials = self.trials(volumes, stage);
+                self.needed[stage - 1].update(&self.progress.policy.cuts[stage - 1], &trials);
+            }
+        }
     }
 
     /// The mean cost of the first stage and its future, over all inflows.
