@@ -54,7 +54,8 @@ impl Doing {
         let (what, call, wait) = match (membership, activity) {
             (Membership::Absent, _) => (What::Absent, None, None),
             (Membership::Left, Activity::Computing { last }) => (What::Left, last, None),
-            (Membership::Left, _) => (What::Left, None, None),
+            (Membership::Left, Activity::Starting) => (What::Left, None, None),
+            // Also of one that has left since: it was told of the failure in there.
             (_, Activity::Waiting { call, peer, time }) => {
                 (What::Waiting, call, Some((peer, time)))
             }

@@ -181,6 +181,14 @@ impl Running {
     }
 }
 
+impl Drop for Running {
+    /// A test that fails leaves no job behind: the guard sees to the ranks.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// An empty folder of this test's own, removed at the end.
 pub struct Folder(pub PathBuf);
 
