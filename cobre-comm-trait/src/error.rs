@@ -171,7 +171,9 @@ impl core::fmt::Display for FailureCause {
 ///
 /// After an error receive buffers hold initialised but unspecified elements; send buffers, and the
 /// buffer of a broadcast's root, are untouched.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+///
+/// `Debug` prints the same sentence as `Display`: that is what a `main` that returns this error shows.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommError {
     /// A buffer, or one of the arrays that describe it, has the wrong length.
@@ -312,6 +314,12 @@ pub enum CommError {
     },
 }
 
+impl core::fmt::Debug for CommError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
 fn while_in(operation: Option<Operation>) -> String {
     operation.map_or_else(
         || "between collectives".to_owned(),
@@ -362,6 +370,7 @@ mod tests {
             failed.to_string(),
             "rank 3 (pid 42) was killed by signal 9, noticed in barrier"
         );
+        assert_eq!(format!("{failed:?}"), failed.to_string());
         let last = Some(*call(2, Operation::Allreduce, Some("src/cuts.rs:7")));
         let waiting = Activity::Waiting {
             call: Some(*call(3, Operation::Barrier, None)),

@@ -259,4 +259,65 @@ mod tests {
             assert!(error.contains(expected), "{line}: {error}");
         }
     }
+
+    proptest::proptest! {
+        /// Any words: a job, or a message that says what is wrong.
+        #[test]
+        fn any_command_line_is_read(line in proptest::collection::vec(word(), 0..12)) {
+            let line = std::iter::once(OsString::from("cobre-launch")).chain(line);
+            match parse(line) {
+                Ok(Parsed::Run(segments)) => assert!(!segments.is_empty()),
+                Ok(Parsed::Answered) => {}
+                Err(error) => assert!(error.to_string().contains("error: "), "{error}"),
+            }
+        }
+    }
+
+    /// Options with and without what they need, programs, and any bytes. Not `--help`, which prints.
+    fn word() -> impl proptest::strategy::Strategy<Value = OsString> {
+        use proptest::prelude::*;
+        use std::os::unix::ffi::OsStringExt;
+        let known = [
+            "-n",
+            "-n4",
+            "--ranks",
+            "0",
+            "1",
+            "-1",
+            "1e9",
+            "18446744073709551616",
+            ":",
+            "--",
+            "-",
+            "program",
+            "--timeout",
+            "--timeout=5s",
+            "--kill-grace",
+            "1.5m",
+            "NaN",
+            "--env",
+            "A=1",
+            "=",
+            "COBRE_SHM_RANK=1",
+            "--stdin",
+            "all",
+            "--output",
+            "--label",
+            "-v",
+            "-vv",
+            "--",
+            "--bind-to",
+            "core",
+            "--map-by",
+            "--cpus-per-rank",
+            "--dry-run",
+            "",
+        ];
+        prop_oneof![
+            6 => prop::sample::select(known.to_vec()).prop_map(OsString::from),
+            1 => prop::collection::vec(1..=255_u8, 0..8)
+                .prop_filter("help and version are printed", |bytes| bytes.first() != Some(&b'-'))
+                .prop_map(OsString::from_vec),
+        ]
+    }
 }

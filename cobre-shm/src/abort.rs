@@ -68,7 +68,10 @@ fn end_peers(core: &Core, control: &Control) {
         }
         // The handle means the rank's process and no later one of the same number: its lock is held
         // after the handle was opened, so it lived all the while.
-        if let Ok(handle) = Pidfd::open(presence.pid.load(Ordering::Relaxed))
+        // And it has the job's segment open, whatever the number in shared memory may say.
+        let pid = presence.pid.load(Ordering::Relaxed);
+        if let Ok(handle) = Pidfd::open(pid)
+            && control.is_open_in(pid)
             && control.is_alive(rank)
             && is_member(control.cell(rank))
         {

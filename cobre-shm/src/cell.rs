@@ -136,6 +136,8 @@ pub(crate) trait Members {
     fn cell(&self, rank: usize) -> &RankCell;
     /// The job's failure word.
     fn failure(&self) -> &FailureWord;
+    /// Whether a launcher is there that knows with which code a rank exits that has left.
+    fn may_tell_codes(&self) -> bool;
     /// Called by a rank that has slept in vain, `naps` times by now: finds out from the kernel
     /// whether the peer is alive, and fails the job if not.
     fn examine(&self, wait: Wait, naps: u32);

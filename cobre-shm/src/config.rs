@@ -383,6 +383,52 @@ mod tests {
         assert!(message.contains("it has 256"), "{message}");
     }
 
+    proptest::proptest! {
+        /// Whatever the variables hold: a configuration that is possible, or a sentence.
+        #[test]
+        fn any_environment_is_read(
+            values in proptest::collection::vec(proptest::option::of(value()), 9)
+        ) {
+            let names = [
+                "COBRE_COMM_BACKEND",
+                "COBRE_SHM_NAME",
+                "COBRE_SHM_RANK",
+                "COBRE_SHM_SIZE",
+                "COBRE_SHM_LAUNCHER",
+                "COBRE_SHM_STAGING",
+                "COBRE_SHM_ATTACH_TIMEOUT",
+                "COBRE_SHM_TIMEOUT",
+                "COBRE_SHM_STATUS_INTERVAL",
+            ];
+            let get = |wanted| {
+                let place = names.iter().position(|name| *name == wanted)?;
+                values[place].clone()
+            };
+            match Config::from_variables(get) {
+                Ok(Some(config)) => {
+                    assert!(config.rank < config.size && config.size <= 1024);
+                    assert!(config.check().is_ok());
+                }
+                Ok(None) => {}
+                Err(error) => assert!(error.to_string().contains("expected"), "{error}"),
+            }
+        }
+    }
+
+    /// What people set, what they mistype, and anything else.
+    fn value() -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::prelude::*;
+        prop_oneof![
+            4 => prop::sample::select(vec![
+                "", "/job", "job", "/", "//", "/..", "0", "1", "2", "4", "1024", "1025", "-1", "1.5",
+                "1e999", "inf", "NaN", "-0", "4M", "4m", "18446744073709551615", "99999999999999999999",
+                "9223372036854775807G", "auto", "shm", "local", "off", "K", "M", " 1", "0x10", "\0",
+            ]).prop_map(str::to_owned),
+            1 => any::<String>(),
+            1 => any::<f64>().prop_map(|number| number.to_string()),
+        ]
+    }
+
     #[test]
     fn bytes_have_suffixes() {
         assert_eq!(bytes("V", "4M").unwrap(), 4 << 20);

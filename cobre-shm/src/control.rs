@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cobre_comm_trait::FailureCause;
 
 use crate::{
-    cell::{FailureWord, JOINED, Members, RankCell},
+    cell::{FailureWord, JOINED, LEFT, Members, RankCell},
     failure::{self, Failure, Kind},
     layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, RankBlock},
     primitive::Ordering,
@@ -16,7 +16,7 @@ use crate::{
     stall,
     sys::{
         lock::{self, LockFile},
-        process,
+        open_files, process,
     },
     wait::{self, Wait},
 };
@@ -123,6 +123,13 @@ impl Control {
         !matches!(held, Some(Ok(false)))
     }
 
+    /// Whether process `pid` has this segment open.
+    pub(crate) fn is_open_in(&self, pid: u32) -> bool {
+        self.locks
+            .as_ref()
+            .is_some_and(|locks| open_files::has_open(pid, locks.file()))
+    }
+
     /// Whether a launcher watches this job's processes, and is still there.
     pub(crate) fn is_watched(&self) -> bool {
         let root = self.root();
@@ -184,20 +191,34 @@ impl Members for Control {
         &self.header().failure
     }
 
+    fn may_tell_codes(&self) -> bool {
+        // A split communicator's ranks leave it without leaving the job, and the launcher does not
+        // know it.
+        self.parent.is_none() && self.is_watched()
+    }
+
     fn examine(&self, wait: Wait, naps: u32) {
         let (peer, cell) = (wait.peer, self.cell(wait.peer));
         if let Some(failure) = self.inherited_failure() {
             failure::raise(self, failure);
             return;
         }
+        // Acquire matches the Release of `wait::mark_gone`.
+        let state = || cell.presence.state.load(Ordering::Acquire);
+        if state() == LEFT {
+            // With a launcher; otherwise the look has decided. The process may go on, so the code may
+            // never be told.
+            if naps >= LAUNCHER_FIRST && !wait::has_arrived(cell, wait.round) {
+                let left = Kind::RankFailed(FailureCause::Exited(None));
+                failure::raise(self, Failure::new(peer, Some(wait.operation), left));
+            }
+            return;
+        }
         if self.is_alive(peer) || (naps < LAUNCHER_FIRST && self.is_watched()) {
             return;
         }
         // The peer may have published, or left cleanly, before its lock went: its state counts.
-        // Acquire matches the Release of `wait::mark_gone`.
-        if !wait::has_arrived(cell, wait.round)
-            && cell.presence.state.load(Ordering::Acquire) == JOINED
-        {
+        if !wait::has_arrived(cell, wait.round) && state() == JOINED {
             let died = Kind::RankFailed(FailureCause::Died);
             failure::raise(self, Failure::new(peer, Some(wait.operation), died));
         }

@@ -5,7 +5,7 @@ use std::io;
 
 use cobre_comm_trait::CommError;
 
-use crate::{layout::Geometry, sys::shm};
+use crate::{layout::Geometry, room};
 
 /// A job could not be formed, or joined.
 ///
@@ -107,20 +107,37 @@ pub enum InitError {
     },
     /// Shared memory is not to be had.
     #[error(
-        "job {name} cannot reserve {wanted} bytes of shared memory{}: {source}; enlarge /dev/shm (in a container: --shm-size) or set COBRE_SHM_STAGING lower (now {staging} bytes)",
-        space_left(*.free)
+        "job {name} cannot reserve {wanted} bytes of shared memory: {source}{left}; or set COBRE_SHM_STAGING lower (now {staging} bytes)"
     )]
     NoRoom {
         /// The job.
         name: String,
         /// Bytes wanted.
         wanted: usize,
-        /// Bytes that /dev/shm has left, if it says so.
-        free: Option<u64>,
+        /// What limits it, how many bytes that leaves, and how to get more, as far as it is known.
+        left: String,
         /// Bytes of staging among them.
         staging: usize,
         /// What the system said.
         source: io::Error,
+    },
+    /// There is no place for shared memory at all.
+    #[error(
+        "job {name} needs /dev/shm, but it {problem}: mount a tmpfs there (mount -t tmpfs tmpfs /dev/shm; in a container: --tmpfs /dev/shm)"
+    )]
+    NoSharedMemory {
+        /// The job.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// This process, or one from which it descends, is a rank of the job.
+    #[error("{}", already_member(name, *.pid))]
+    AlreadyMember {
+        /// The job.
+        name: String,
+        /// The rank's process.
+        pid: u32,
     },
     /// A peer failed while the job formed.
     #[error("job {name} could not form: {cause}")]
@@ -143,12 +160,20 @@ pub enum InitError {
 }
 
 impl InitError {
+    /// `/dev/shm` cannot be used.
+    pub(crate) fn unusable(name: &str, problem: &'static str) -> Self {
+        Self::NoSharedMemory {
+            name: name.to_owned(),
+            problem,
+        }
+    }
+
     /// The segment of job `name`, laid out as `geometry`, could not be reserved.
     pub(crate) fn no_room(name: &str, geometry: Geometry, source: io::Error) -> Self {
         Self::NoRoom {
             name: name.to_owned(),
             wanted: geometry.total_bytes(),
-            free: shm::free_bytes(),
+            left: room::left(),
             staging: geometry.total_bytes() - geometry.staging_offset(),
             source,
         }
@@ -176,8 +201,15 @@ fn by_process(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" by process {pid}"))
 }
 
-fn space_left(bytes: Option<u64>) -> String {
-    bytes.map_or_else(String::new, |bytes| format!(" (/dev/shm has {bytes} left)"))
+fn already_member(name: &str, pid: u32) -> String {
+    if pid == std::process::id() {
+        return format!(
+            "this process is a rank of job {name} already: call init once, and split its communicator for a second one"
+        );
+    }
+    format!(
+        "process {pid}, from which this one descends, is a rank of job {name}, and this one has inherited its variables: remove them (COBRE_SHM_*) or set COBRE_COMM_BACKEND=local to run it alone, or start it with a launcher of its own"
+    )
 }
 
 fn list(ranks: &[usize]) -> String {

@@ -155,7 +155,10 @@ pub(crate) fn first(members: &impl Members) -> Option<Failure> {
 
 /// Fails the formed job, unless it has failed already, and wakes everybody.
 pub(crate) fn raise(members: &impl Members, failure: Failure) {
-    raise_from(0, members, failure);
+    if !raise_from(0, members, failure) && is_forming(members) {
+        // The job has formed: somebody has overwritten the word. It must not keep failures out.
+        raise_from(FORMING, members, failure);
+    }
 }
 
 /// Fails the job that is forming, unless it has failed or formed already. Returns whether it did.

@@ -80,6 +80,8 @@ pub mod inspect;
 #[cfg(not(loom))]
 mod layout;
 #[cfg(not(loom))]
+mod leftovers;
+#[cfg(not(loom))]
 mod names;
 #[cfg(not(loom))]
 mod numa;
@@ -89,6 +91,8 @@ mod object;
 pub mod observer;
 #[cfg(not(loom))]
 mod reduce;
+#[cfg(not(loom))]
+mod room;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
@@ -118,6 +122,7 @@ pub use self::{
     },
     error::InitError,
     layout::MAX_RANKS,
+    leftovers::{Leftover, LeftoverState, leftovers, sweep},
     names::random_job_name,
     numa::{PagesPerNode, Placement},
     window::{ShmExchange, ShmReader, ShmReduction, ShmRegion, WindowOptions, WindowPlacement},

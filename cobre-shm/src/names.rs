@@ -13,6 +13,15 @@ pub fn random_job_name() -> String {
     Announced::random().as_str().to_owned()
 }
 
+/// Whether `name` is one that [`random_job_name`] makes.
+pub(crate) fn is_random(name: &str) -> bool {
+    let digits = name.strip_prefix("/cobre-").unwrap_or_default();
+    digits.len() == 32
+        && digits
+            .bytes()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl Announced {
     pub(crate) fn random() -> Self {
         let mut bytes = *b"/cobre-00000000000000000000000000000000";
@@ -33,12 +42,13 @@ impl Announced {
 
 #[cfg(test)]
 mod tests {
-    use super::random_job_name;
+    use super::{is_random, random_job_name};
 
     #[test]
     fn names_are_valid_and_differ() {
         let (one, other) = (random_job_name(), random_job_name());
         assert_ne!(one, other);
         assert_eq!(crate::config::check_name(&one), Ok(()));
+        assert!(is_random(&one) && !is_random("/cobre-test-1-2") && !is_random(&one[1..]));
     }
 }

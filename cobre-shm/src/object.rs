@@ -14,8 +14,8 @@ use std::{
 use crate::{
     collective::{self, JobRounds},
     names::Announced,
-    point,
-    sys::shm,
+    point, room,
+    sys::{named, shm},
     wait::Stopped,
 };
 
@@ -69,7 +69,7 @@ fn by_descriptor(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<File> {
     }
     collective::broadcast(rounds, bytemuck::cast_slice_mut(&mut announced), 0)?;
     if rounds.rank() != 0 && announced != [0; 4] {
-        file = open_announced(&announced);
+        file = open_announced(&announced).and_then(|file| believed(file, bytes));
     }
     agree(rounds, file)
 }
@@ -96,12 +96,17 @@ fn open_announced(announced: &[u64; 4]) -> io::Result<File> {
 fn by_name(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<File> {
     let mut name = Announced::random();
     let mut file = Err(io::Error::from_raw_os_error(libc::ENOENT));
+    // Says to those who sweep that the name is needed.
+    let mut _lock = None;
     if rounds.rank() == 0 {
-        file = shm::create(name.as_str()).and_then(|file| sized(file, bytes));
+        file = named::create(name.as_str()).and_then(|(file, lock)| {
+            _lock = Some(lock);
+            sized(file, bytes)
+        });
     }
     let announced = collective::broadcast(rounds, name.bytes_mut(), 0);
     if rounds.rank() != 0 && announced.is_ok() {
-        file = shm::open(name.as_str());
+        file = shm::open(name.as_str()).and_then(|file| believed(file, bytes));
     }
     let agreed = announced.and_then(|()| agree(rounds, file));
     if rounds.rank() == 0 {
@@ -111,11 +116,21 @@ fn by_name(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<File> {
     agreed
 }
 
+/// The object that was announced, if it is what the leader makes: a shorter one would be a `SIGBUS`
+/// at the first touch.
+fn believed(file: File, bytes: usize) -> io::Result<File> {
+    if shm::is_plausible(&file, bytes as u64)? {
+        Ok(file)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EBADF))
+    }
+}
+
 fn sized(file: File, bytes: usize) -> io::Result<File> {
     // Absurd sizes are refused before ranks reserve their parts one by one until the machine is
     // full.
-    if shm::free_bytes().is_some_and(|free| free < bytes as u64) {
-        return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+    if let Some(room) = room::shortage(bytes as u64) {
+        return Err(room::error(&room));
     }
     file.set_len(bytes as u64)?;
     Ok(file)

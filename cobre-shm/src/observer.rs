@@ -137,14 +137,17 @@ impl Observer {
         }
     }
 
-    /// Says that the process `pid`, if it is the rank, has exited with `code`; needed if it did not
-    /// leave (it called `_exit`). Whoever waits for it is told of the code.
+    /// Says that the process `pid`, if it is or was the rank, has exited with `code`. Whoever waits for
+    /// the rank is told of the code.
     ///
     /// # Panics
     /// If there is no such rank.
     pub fn report_exit(&self, rank: usize, pid: u32, code: i32) {
-        if self.membership(rank) == (Membership::Joined { pid }) {
-            let cell = self.control.cell(rank);
+        let cell = self.control.cell(rank);
+        // Acquire matches the Release of `take_place` and `mark_gone`.
+        let state = cell.presence.state.load(Ordering::Acquire);
+        let its = cell.presence.pid.load(Ordering::Relaxed) == pid;
+        if its && matches!(state, JOINED | LEFT) {
             cell.presence
                 .exit_code
                 .store(code as u32, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use crate::{
     forming,
     layout::Geometry,
     object::{self, Refused},
-    point,
+    point, room,
     segment::Segment,
     sys::{lock::LockFile, shm},
 };
@@ -38,7 +38,7 @@ pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
     })?;
     made.map_err(|Refused { rank, error }| CommError::AllocationFailed {
         requested_bytes: geometry.total_bytes(),
-        message: format!("rank {rank}: {error}"),
+        message: format!("rank {rank}: {error}{}", room::left()),
     })
 }
 

@@ -212,6 +212,8 @@ fn look(members: &impl Members, wait: Wait) -> Option<Result<(), Stopped>> {
         return Some(Ok(()));
     }
     let cause = match state {
+        // Its code may be told yet: `examine` gives up waiting for that.
+        LEFT if members.may_tell_codes() => return has_failed(members).then_some(Err(Stopped)),
         LEFT | ABORTED => FailureCause::Exited(None),
         EXITED => {
             let code = cell.presence.exit_code.load(Ordering::Relaxed);
@@ -230,10 +232,11 @@ fn look(members: &impl Members, wait: Wait) -> Option<Result<(), Stopped>> {
 
 /// Tells everybody that the owner of `cell` will publish no more; `state` is [`LEFT`], [`PANICKED`],
 /// [`ABORTED`] or [`EXITED`]. The owner calls this, or the launcher when the owner is gone: the first
-/// word counts.
+/// word counts, except that who has left may turn out to have exited with a code.
 pub(crate) fn mark_gone(cell: &RankCell, state: u32) {
-    if cell.presence.state.load(Ordering::Relaxed) != JOINED {
-        return;
+    match (cell.presence.state.load(Ordering::Relaxed), state) {
+        (JOINED, _) | (LEFT, EXITED) => {}
+        _ => return,
     }
     point::reached("leave");
     // Release matches the Acquire in `look`, so that this rank's last round is visible, also if

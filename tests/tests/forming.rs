@@ -1,5 +1,6 @@
 //! Forming a job by hand: any order of starting, and every way to get it wrong.
 
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -303,27 +304,193 @@ fn garbage_under_the_name_is_left_alone_and_reported() {
 
 /// What a founder leaves that was killed at the worst moment: complete, and waited for by nobody.
 #[test]
-fn an_abandoned_segment_is_recognised() {
-    let job = Job::of(RANK, 2, &["join"]).env("COBRE_SHM_ATTACH_TIMEOUT", "20");
+fn an_abandoned_segment_is_recognised_and_replaced() {
+    let job = Job::of(RANK, 2, &["join", "barrier"]);
     let mut founder = job.start_rank(0);
     founder.until_asleep();
     founder.signal(Signal::SIGKILL);
     assert_eq!(founder.end(), End::Signal(9));
-    let _cleanup = Garbage(PathBuf::from(format!("/dev/shm{}", job.name())));
     let pid = founder.pid().to_string();
-    let message = refused(&mut job.start_rank(1));
-    assert_says(&message, &[job.name(), &pid, "gone"]);
-    let message = refused(&mut job.start_rank(0));
-    assert_says(&message, &[job.name(), &pid, "left behind"]);
+    let mut command = job.command(1);
+    command.env("COBRE_SHM_ATTACH_TIMEOUT", "0.2");
+    let message = refused(&mut Process::start("nobody founds", &mut command));
+    assert_says(&message, &[job.name(), &pid, "gone", "rm /dev/shm"]);
+    // Who comes before the next founder waits for it.
+    let mut early = job.start_rank(1);
+    early.until_asleep();
+    for rank in [&mut job.start_rank(0), &mut early] {
+        rank.hear("ok barrier");
+        assert_eq!(rank.end(), End::Code(0));
+    }
+}
+
+#[test]
+fn a_name_that_stands_for_something_else_is_left_alone_and_reported() {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+    let fifo = |path: &PathBuf| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).is_ok();
+    let readable = |path: &PathBuf| {
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::write(path, [0; 100]).is_ok() && std::fs::set_permissions(path, all).is_ok()
+    };
+    type Squat<'a> = &'a dyn Fn(&PathBuf) -> bool;
+    let cases: [(&str, Squat<'_>); 6] = [
+        ("a symbolic link", &|path| {
+            symlink("/etc/hostname", path).is_ok()
+        }),
+        ("a symbolic link", &|path| symlink("nowhere", path).is_ok()),
+        ("a directory", &|path| std::fs::create_dir(path).is_ok()),
+        ("a FIFO", &fifo),
+        ("a socket", &|path| UnixListener::bind(path).is_ok()),
+        ("others may access it", &readable),
+    ];
+    for (what, squat) in cases {
+        // At once: waiting would not make it a job.
+        let job = Job::of(RANK, 2, &["join"]).env("COBRE_SHM_ATTACH_TIMEOUT", "1000");
+        let path = PathBuf::from(format!("/dev/shm{}", job.name()));
+        assert!(squat(&path), "{what} can be made");
+        for rank in [1, 0] {
+            let message = refused(&mut job.start_rank(rank));
+            assert_says(&message, &[job.name(), what, "rm /dev/shm"]);
+        }
+        assert!(path.symlink_metadata().is_ok(), "{what} was removed");
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+    }
+}
+
+/// Every field of the header of a job that is forming, each with values that no founder writes.
+#[test]
+fn a_forged_header_is_not_believed() {
+    let (size, slot) = (2_u32, 4096_u64);
+    let cases: [(u64, &[u8], &str); 17] = [
+        (0, b"CobreShn", "begins with"),
+        (0, b"\xff\xff\xff\xff\xff\xff\xff\xff", "begins with"),
+        (0, &[0; 8], "has not written its header"),
+        (8, &0_u32.to_ne_bytes(), "layout version 0"),
+        (8, &u32::MAX.to_ne_bytes(), "layout version 4294967295"),
+        (12, &0_u32.to_ne_bytes(), "states 0 ranks"),
+        (12, &1025_u32.to_ne_bytes(), "states 1025 ranks"),
+        (12, &u32::MAX.to_ne_bytes(), "states 4294967295 ranks"),
+        (12, &(size + 1).to_ne_bytes(), "are needed for 3 ranks"),
+        (12, &(size - 1).to_ne_bytes(), "has 1 ranks"),
+        (16, &0_u64.to_ne_bytes(), "another build"),
+        (16, &u64::MAX.to_ne_bytes(), "another build"),
+        (24, &0_u64.to_ne_bytes(), "0 bytes of staging"),
+        (24, &(slot - 1).to_ne_bytes(), "4095 bytes of staging"),
+        (24, &(slot + 1).to_ne_bytes(), "4097 bytes of staging"),
+        (24, &(slot * 2).to_ne_bytes(), "are needed for 2 ranks"),
+        (24, &(u64::MAX - 4095).to_ne_bytes(), "bytes of staging"),
+    ];
+    for (offset, forged, found) in cases {
+        let job = Job::of(RANK, 2, &["join"]).env("COBRE_SHM_STAGING", "1");
+        let mut founder = job.start_rank(0);
+        founder.until_asleep();
+        let segment = open_segment(&job);
+        segment.write_all_at(forged, offset).expect("it is ours");
+        let mut command = job.command(1);
+        command.env("COBRE_SHM_ATTACH_TIMEOUT", "0.2");
+        let message = refused(&mut Process::start("rank 1", &mut command));
+        assert_says(&message, &[job.name(), found]);
+        founder.signal(Signal::SIGKILL);
+        founder.end();
+        let _ = std::fs::remove_file(format!("/dev/shm{}", job.name()));
+    }
+}
+
+#[test]
+fn a_segment_that_was_cut_off_is_not_mapped() {
+    for length in [0, 1, 4095, 4096, 20_000] {
+        let job = Job::of(RANK, 2, &["join"]).env("COBRE_SHM_STAGING", "1");
+        let mut founder = job.start_rank(0);
+        founder.until_asleep();
+        let segment = open_segment(&job);
+        // Its own mapping must not be touched any more.
+        founder.signal(Signal::SIGSTOP);
+        founder.until_stopped();
+        segment.set_len(length).expect("it is ours");
+        let mut command = job.command(1);
+        command.env("COBRE_SHM_ATTACH_TIMEOUT", "0.2");
+        let message = refused(&mut Process::start("rank 1", &mut command));
+        assert_says(
+            &message,
+            &[
+                job.name(),
+                if length < 4096 {
+                    "large enough"
+                } else {
+                    "needed"
+                },
+            ],
+        );
+        founder.signal(Signal::SIGKILL);
+        founder.end();
+        let _ = std::fs::remove_file(format!("/dev/shm{}", job.name()));
+    }
+}
+
+fn open_segment(job: &Job) -> std::fs::File {
+    let path = format!("/dev/shm{}", job.name());
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path);
+    file.expect("the founder has made it")
+}
+
+#[test]
+fn a_rank_that_joins_again_is_told_so() {
+    let job = Job::of(RANK, 2, &["join", "barrier", "hear", "join"])
+        .env("COBRE_SHM_ATTACH_TIMEOUT", "1000");
+    let mut ranks = job.start();
+    // Not before both are members.
+    ranks
+        .iter_mut()
+        .for_each(|rank| drop(rank.hear("ok barrier")));
+    for rank in &mut ranks {
+        rank.say("go");
+        assert_says(
+            &refused(rank),
+            &["this process is a rank of job", job.name(), "once"],
+        );
+    }
+}
+
+#[test]
+fn a_program_that_a_rank_starts_does_not_join_in_its_place() {
+    let job = Job::of(
+        RANK,
+        2,
+        &["join", "barrier", "hear", "child:join", "barrier"],
+    )
+    .env("COBRE_SHM_ATTACH_TIMEOUT", "1000");
+    let mut ranks = job.start();
+    ranks
+        .iter_mut()
+        .for_each(|rank| drop(rank.hear("ok barrier")));
+    for rank in &mut ranks {
+        rank.say("go");
+        let member = format!("process {}, from which this one descends", rank.pid());
+        let message = rank.hear("refused ");
+        assert_says(&message, &[&member, job.name(), "COBRE_COMM_BACKEND=local"]);
+    }
+    for rank in &mut ranks {
+        rank.hear("ok barrier");
+        assert_eq!(rank.end(), End::Code(0));
+    }
 }
 
 #[test]
 fn staging_that_cannot_be_had_is_reported() {
-    let job = Job::of(RANK, 2, &["join"])
-        .env("COBRE_SHM_STAGING", "1000000G")
-        .env("COBRE_SHM_ATTACH_TIMEOUT", "1");
-    for rank in &mut job.start() {
-        assert_says(&refused(rank), &[job.name()]);
+    for staging in ["1000000G", "2000000000G"] {
+        let job = Job::of(RANK, 2, &["join"])
+            .env("COBRE_SHM_STAGING", staging)
+            .env("COBRE_SHM_ATTACH_TIMEOUT", "1");
+        for rank in &mut job.start() {
+            let message = refused(rank);
+            assert_says(
+                &message,
+                &[job.name(), "cannot reserve", "left: ", "COBRE_SHM_STAGING"],
+            );
+        }
     }
 }
 

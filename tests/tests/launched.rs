@@ -94,6 +94,27 @@ fn a_rank_that_exits_while_others_wait_is_the_cause() {
     assert!(heard.contains("rank 2"), "{heard}");
 }
 
+/// Who calls once more than the others is told how they ended, whether or not they left first.
+#[test]
+fn a_call_too_many_is_told_with_which_code_the_others_exited() {
+    for (last, code) in [("exit:7", 7), ("leave", 0), ("exit:0", 0)] {
+        let waits: &[&str] = &["join", "barrier", "barrier"];
+        let (_, heard) = run(&[waits, &["join", "barrier", last]]);
+        let told = format!("exited with code {code}, noticed in barrier");
+        assert!(heard.contains("error rank 1 (pid "), "{last}: {heard}");
+        assert!(heard.contains(&told), "{last}: {heard}");
+    }
+}
+
+/// Who has left and goes on has no code; it is missed all the same.
+#[test]
+fn a_rank_that_left_and_goes_on_is_missed_without_a_code() {
+    let waits: &[&str] = &["join", "barrier", "stop-on-error", "barrier"];
+    let (_, heard) = run(&[waits, &["join", "barrier", "leave", "busy"]]);
+    let told = "left the job, noticed in barrier";
+    assert!(heard.contains(told), "{heard}");
+}
+
 #[test]
 fn a_signal_is_known_by_number() {
     let waits: &[&str] = &["join", "until-error:reduce:10"];

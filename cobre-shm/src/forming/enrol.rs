@@ -93,7 +93,7 @@ impl Enrolment<'_> {
         loop {
             // Acquire matches the Release of those who joined.
             let count = joined.load(Ordering::Acquire);
-            if count as usize == self.config.size {
+            if count as usize >= self.config.size {
                 return Ok(());
             }
             self.nap_on(joined, count)?;

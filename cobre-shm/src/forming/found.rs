@@ -1,21 +1,19 @@
 //! Creating the control segment.
 
-use core::mem::offset_of;
 use std::{fs::File, io};
 
-use super::system;
+use super::{
+    look::{Found, founder, look},
+    system,
+};
 use crate::{
     control::{self, Control, Origin},
     error::InitError,
     failure::FORMING,
-    identify,
-    layout::{Geometry, Header},
-    point,
+    layout::Geometry,
+    leftovers, point, room,
     segment::Segment,
-    sys::{
-        lock::{self, LockFile},
-        shm,
-    },
+    sys::{lock::LockFile, named, shm},
 };
 
 /// The duty to remove a segment's name.
@@ -37,22 +35,13 @@ pub(crate) fn found(
     launched: bool,
 ) -> Result<(Control, Named), InitError> {
     let geometry = Geometry::with_staging(size, staging);
+    leftovers::sweep_made_up_names();
+    if let Some(room) = room::shortage(geometry.total_bytes() as u64) {
+        return Err(InitError::no_room(name, geometry, room::error(&room)));
+    }
     point::reached("create");
-    let file = match shm::create(name) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(name_in_use(name));
-        }
-        Err(source) => return Err(system(name, "create the shared memory object", source)),
-    };
+    let (file, locks) = create(name)?;
     let named = Named(name.to_owned());
-    point::reached("created");
-    // At once, so that others can tell a half-made segment from an abandoned one. The locks have an
-    // open file of their own.
-    let locks = shm::open(name)
-        .map(LockFile::new)
-        .and_then(|locks| locks.try_lock(lock::FOUNDER).map(|_| locks))
-        .map_err(|source| system(name, "lock", source))?;
     let no_room = |source| InitError::no_room(name, geometry, source);
     file.set_len(geometry.total_bytes() as u64)
         .map_err(no_room)?;
@@ -74,32 +63,44 @@ pub(crate) fn found(
     Ok((Control::new(segment, geometry, Some(locks)), named))
 }
 
-/// Who sits on the name, as far as can be told.
-fn name_in_use(name: &str) -> InitError {
-    let in_use = |holder: String, remedy: &str| InitError::NameInUse {
-        name: name.to_owned(),
-        holder,
-        remedy: remedy.to_owned(),
-    };
-    let another = "give every job a name of its own";
-    let Ok(file) = shm::open(name) else {
-        return in_use("another user's object".to_owned(), another);
-    };
-    if lock::is_held(&file, lock::FOUNDER).unwrap_or(false) {
-        let founder = format!("a job that process {} is forming", founder(&file));
-        return in_use(founder, another);
+/// Creates the object under the name, locked, in place of what a dead process has left there.
+fn create(name: &str) -> Result<(File, LockFile), InitError> {
+    if let Some(problem) = shm::unusable() {
+        return Err(InitError::unusable(name, problem));
     }
-    let remedy = format!("remove it (rm /dev/shm{name}) or choose another name");
-    in_use(
-        format!("what process {} left behind", founder(&file)),
-        &remedy,
-    )
+    let examine = |source| system(name, "examine the shared memory object", source);
+    loop {
+        match named::create(name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map_err(|source| system(name, "create the segment", source)),
+        }
+        match look(name).map_err(examine)? {
+            Found::Nothing => {}
+            Found::Abandoned { file, .. } => {
+                // By this process or another.
+                named::remove_abandoned(name, &file).map_err(examine)?;
+            }
+            other => return Err(name_in_use(name, &other)),
+        }
+    }
 }
 
-/// The process that the header names, for messages.
-fn founder(file: &File) -> String {
-    match identify::read_u32(file, offset_of!(Header, founder)) {
-        Ok(pid) if pid != 0 => pid.to_string(),
-        _ => "(unknown)".to_owned(),
+/// Who sits on the name, as far as can be told.
+fn name_in_use(name: &str, found: &Found) -> InitError {
+    let remove = format!("remove it (rm /dev/shm{name}) if no job uses it, or choose another name");
+    let another = "give every job a name of its own".to_owned();
+    let (holder, remedy) = match found {
+        Found::Complete(file, _) => match founder(file) {
+            Some(pid) => (format!("a job that process {pid} is forming"), another),
+            None => ("a job that is forming".to_owned(), another),
+        },
+        Found::Foreign(what) => (format!("something else ({what})"), remove),
+        Found::Incomplete(what) => (format!("something incomplete ({what})"), remove),
+        Found::Nothing | Found::Abandoned { .. } => ("somebody".to_owned(), remove),
+    };
+    InitError::NameInUse {
+        name: name.to_owned(),
+        holder,
+        remedy,
     }
 }

@@ -15,14 +15,17 @@
 
 mod enrol;
 mod found;
+mod look;
 mod open;
 
 use std::{io, time::Instant};
 
 pub(crate) use found::{Named, found};
+pub(crate) use look::{Found, founder, look};
 
 use crate::{
     config::Config, control::Control, error::InitError, layout::Geometry, segment::Segment,
+    sys::open_files,
 };
 
 /// The control region of a job of one: nobody to share with, so no name, no file and no lock.
@@ -40,6 +43,7 @@ pub(crate) fn join(config: &Config) -> Result<Control, InitError> {
     config.check()?;
     let start = Instant::now();
     let (control, named) = if config.rank == 0 && config.launcher.is_none() {
+        refuse_members(config)?;
         let (control, named) = found(&config.name, config.size, config.staging_bytes, false)?;
         (control, Some(named))
     } else {
@@ -52,6 +56,20 @@ pub(crate) fn join(config: &Config) -> Result<Control, InitError> {
     };
     enrolment.run(named)?;
     Ok(control)
+}
+
+/// A rank does not join its job a second time, neither do the programs that it starts, which inherit
+/// its variables.
+fn refuse_members(config: &Config) -> Result<(), InitError> {
+    let member = open_files::ancestor_with(&config.name);
+    // A launcher has the segment open too, and is an ancestor of its ranks.
+    match member.filter(|&pid| config.launcher != Some(pid)) {
+        None => Ok(()),
+        Some(pid) => Err(InitError::AlreadyMember {
+            name: config.name.clone(),
+            pid,
+        }),
+    }
 }
 
 fn system(name: &str, action: &'static str, source: io::Error) -> InitError {

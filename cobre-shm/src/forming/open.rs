@@ -1,56 +1,61 @@
-//! Finding the control segment by name, and deciding whether to believe it.
+//! Finding the control segment by name.
 
-use core::{mem::offset_of, time::Duration};
-use std::{fs::File, io, os::unix::fs::MetadataExt, thread, time::Instant};
+use core::time::Duration;
+use std::{fs::File, io, thread, time::Instant};
 
-use super::system;
+use super::{
+    look::{Found, look},
+    system,
+};
 use crate::{
     config::Config,
     control::Control,
     error::InitError,
     failure::{self, Failure, Kind},
-    identify::{self, Strange},
-    layout::{Geometry, Header},
-    point,
+    layout::Geometry,
+    point, room,
     segment::Segment,
-    sys::{
-        lock::{self, LockFile},
-        shm,
-    },
+    sys::{lock::LockFile, named, shm},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// What a look at the name found.
-enum Found {
-    Nothing,
-    /// Something that is not complete yet.
-    Incomplete(Strange),
-    /// The file to map and the file for locks.
-    Complete(File, LockFile, Geometry),
-}
-
 /// Opens the job's segment, waiting for it to appear.
 pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError> {
     point::reached("open");
+    let name = &config.name;
+    let examine = |source| system(name, "examine the shared memory object", source);
     let mut pause = FIRST_PAUSE;
+    let mut first = true;
     let (file, locks, geometry) = loop {
-        let incomplete = match look(&config.name)? {
-            Found::Complete(file, locks, geometry) => break (file, locks, geometry),
-            Found::Incomplete(what) => Some(what),
+        let incomplete = match look(name).map_err(examine)? {
+            Found::Complete(file, geometry) => match own_file(name, &file).map_err(examine)? {
+                Some(locks) => break (file, locks, geometry),
+                None => None,
+            },
+            Found::Incomplete(what) => Some(what.to_string()),
+            // Whoever founds the job next will remove it.
+            Found::Abandoned { founder, .. } => Some(match founder {
+                Some(pid) => format!("process {pid} founded it and is gone"),
+                None => "its founder is gone".to_owned(),
+            }),
+            Found::Foreign(what) => return Err(not_ours(name, what)),
             Found::Nothing => None,
         };
+        if core::mem::take(&mut first) && incomplete.is_none() {
+            // What waiting cannot mend is said at once.
+            if let Some(problem) = shm::unusable() {
+                return Err(InitError::unusable(name, problem));
+            }
+            super::refuse_members(config)?;
+        }
         let waited = start.elapsed();
         // A launcher founds the job before it starts anybody: what is not there has been.
-        let gone = config.launcher.is_some() && incomplete.is_none();
-        if gone || waited >= config.attach_timeout {
+        if config.launcher.is_some() || waited >= config.attach_timeout {
             return Err(match incomplete {
-                Some(what) => not_ours(&config.name, what.to_string()),
-                None => InitError::NotFound {
-                    name: config.name.clone(),
-                    waited,
-                },
+                Some(what) => not_ours(name, what),
+                None => not_found(config, waited),
             });
         }
         thread::sleep(pause);
@@ -75,45 +80,27 @@ pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError
     Ok(control)
 }
 
-fn look(name: &str) -> Result<Found, InitError> {
-    let file = match shm::open(name) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(not_ours(name, "it belongs to another user".to_owned()));
-        }
-        Err(source) => return Err(system(name, "open the shared memory object", source)),
-    };
-    let io = |source| system(name, "examine the shared memory object", source);
-    if !shm::is_ours(&file).map_err(io)? {
-        let found = "it belongs to another user, or others may access it";
-        return Err(not_ours(name, found.to_owned()));
-    }
-    let geometry = match identify::geometry(&file).map_err(io)? {
-        Ok(geometry) => geometry,
-        Err(strange) if strange.is_incomplete() => return Ok(Found::Incomplete(strange)),
-        Err(strange) => return Err(not_ours(name, strange.to_string())),
-    };
-    if !lock::is_held(&file, lock::FOUNDER).map_err(io)? {
-        let founder = identify::read_u32(&file, offset_of!(Header, founder)).map_err(io)?;
-        let found = format!("process {founder} founded it and is gone");
-        return Err(not_ours(name, found));
-    }
-    // Locks need an open file of their own; between the two looks the name may have gone.
+/// Another open file of the object, for locks; `None` if the name has gone meanwhile.
+fn own_file(name: &str, file: &File) -> io::Result<Option<LockFile>> {
     match shm::open(name) {
-        Ok(again) if is_same(&file, &again).map_err(io)? => {
-            Ok(Found::Complete(file, LockFile::new(again), geometry))
-        }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(system(name, "open the shared memory object", error))
-        }
-        _ => Ok(Found::Nothing),
+        Ok(again) if named::is_same(file, &again)? => Ok(Some(LockFile::new(again))),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(None),
     }
 }
 
-fn is_same(one: &File, other: &File) -> io::Result<bool> {
-    let (one, other) = (one.metadata()?, other.metadata()?);
-    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+/// No segment came. If there would be no room for one, that is the likeliest reason.
+fn not_found(config: &Config, waited: Duration) -> InitError {
+    let geometry = Geometry::with_staging(config.size, config.staging_bytes);
+    match room::shortage(geometry.total_bytes() as u64) {
+        Some(room) if config.launcher.is_none() => {
+            InitError::no_room(&config.name, geometry, room::error(&room))
+        }
+        _ => InitError::NotFound {
+            name: config.name.clone(),
+            waited,
+        },
+    }
 }
 
 fn not_ours(name: &str, found: String) -> InitError {

@@ -67,6 +67,10 @@ impl Members for Heap {
         &self.failure
     }
 
+    fn may_tell_codes(&self) -> bool {
+        false
+    }
+
     fn examine(&self, _wait: Wait, _naps: u32) {}
 
     fn give_up(&self, _wait: Wait, _waited: core::time::Duration) {}

@@ -52,6 +52,11 @@ impl LockFile {
         Self(ForkGuarded::new(file))
     }
 
+    /// The open file.
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+
     /// Takes the lock on `byte` through this open file. Returns whether it was free.
     pub(crate) fn try_lock(&self, byte: usize) -> io::Result<bool> {
         match fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &mut flock(byte)) {

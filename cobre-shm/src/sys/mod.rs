@@ -3,6 +3,12 @@
 pub(crate) mod clock;
 #[cfg(not(loom))]
 pub(crate) mod lock;
+#[cfg(not(loom))]
+pub(crate) mod memory;
+#[cfg(not(loom))]
+pub(crate) mod named;
+#[cfg(not(loom))]
+pub(crate) mod open_files;
 pub(crate) mod park;
 #[cfg(not(loom))]
 pub(crate) mod process;

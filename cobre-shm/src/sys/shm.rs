@@ -15,6 +15,9 @@ use nix::{
 /// Readable and writable by the owner alone.
 const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
+/// Where the system keeps shared-memory objects.
+pub(crate) const FOLDER: &str = "/dev/shm";
+
 /// Creates the object; fails if the name exists.
 pub(crate) fn create(name: &str) -> io::Result<File> {
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW;
@@ -24,13 +27,14 @@ pub(crate) fn create(name: &str) -> io::Result<File> {
 /// Creates an object that has no name, for others to open through `/proc/PID/fd`.
 pub(crate) fn unnamed() -> io::Result<File> {
     let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    if let Ok(file) = nix::fcntl::open("/dev/shm", flags, OWNER_ONLY) {
+    if let Ok(file) = nix::fcntl::open(FOLDER, flags, OWNER_ONLY) {
         return Ok(file.into());
     }
-    // A file system that cannot do that: a name for as long as it takes to remove it.
+    // A file system that cannot do that: a name for as long as it takes to remove it. A sweep may
+    // be faster.
     let name = crate::names::random_job_name();
     let file = create(&name)?;
-    unlink(&name)?;
+    let _ = unlink(&name);
     Ok(file)
 }
 
@@ -74,9 +78,26 @@ pub(crate) fn is_ours(file: &File) -> io::Result<bool> {
     Ok(meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0)
 }
 
+/// What keeps objects from being made here at all.
+pub(crate) fn unusable() -> Option<&'static str> {
+    match nix::sys::statvfs::statvfs(FOLDER) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Some("is not there"),
+        Ok(stat) if stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY) => {
+            Some("is read-only")
+        }
+        _ => None,
+    }
+}
+
+/// Whether the file has this length and belongs to this user alone: what a job's objects are like.
+pub(crate) fn is_plausible(file: &File, length: u64) -> io::Result<bool> {
+    let meta = file.metadata()?;
+    Ok(meta.is_file() && meta.len() == length && is_ours(file)?)
+}
+
 /// Bytes that `/dev/shm` says it has left; `None` if it does not say, or has no limit.
 pub(crate) fn free_bytes() -> Option<u64> {
-    let stat = nix::sys::statvfs::statvfs("/dev/shm").ok()?;
+    let stat = nix::sys::statvfs::statvfs(FOLDER).ok()?;
     // A file system without a limit states no blocks at all.
     (stat.blocks() > 0).then(|| stat.blocks_available() * stat.fragment_size())
 }

@@ -19,9 +19,8 @@ use crate::{
     core::{Core, Site},
     layout::PAGE,
     object::{self, Agreed, Refused},
-    point,
+    point, room,
     segment::Segment,
-    sys::shm,
 };
 
 /// The bytes of a window.
@@ -70,10 +69,7 @@ pub(super) fn memory<T: CommData>(
     let (segment, arrangement) = outcome.map_err(|refusal| match refusal {
         Refusal::TooLarge => refused("it does not fit the address space"),
         Refusal::System(Refused { rank, error }) => {
-            let left = shm::free_bytes().map_or_else(String::new, |free| {
-                format!("; /dev/shm has {free} bytes left (in a container: --shm-size)")
-            });
-            refused(&format!("rank {rank}: {error}{left}"))
+            refused(&format!("rank {rank}: {error}{}", room::left()))
         }
     })?;
     Ok(Memory::new(core, segment, id, arrangement))

@@ -9,6 +9,7 @@
 //! | `until-error:WHAT` | one of these, until it fails | `error SENTENCE` |
 //! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
 //! | `timeout:SECONDS` | limits how long later calls wait | nothing |
+//! | `child:STEP` | starts this program with that step, and waits for it | what it prints |
 //! | `leave` | drops the communicator | `left` |
 //! | `busy` | computes for ever | nothing |
 //! | `stop-on-error`, `abort-on-error:CODE` | from now on an error ends it with 3, or the job | nothing |
@@ -67,6 +68,11 @@ impl Rank {
             "leave" => {
                 *self = Self::default();
                 return print("left");
+            }
+            "child" => {
+                // Inherits the variables, as any program does that a rank starts.
+                let mut child = std::process::Command::new(std::env::current_exe()?);
+                child.arg(rest).status()?;
             }
             "busy" => loop {
                 core::hint::spin_loop();

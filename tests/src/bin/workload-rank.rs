@@ -56,13 +56,28 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err((what, error)) => {
-            say(&format!("error {} {what} {error:?}", now()));
+            say(&format!("error {} {what} {}", now(), in_full(&error)));
             match comm.barrier() {
                 Ok(()) => say("again ok"),
-                Err(error) => say(&format!("again {error:?}")),
+                Err(error) => say(&format!("again {}", in_full(&error))),
             }
             ExitCode::from(3)
         }
+    }
+}
+
+/// The failure of a rank with its fields, for who checks them; any other error as its sentence.
+fn in_full(error: &CommError) -> String {
+    match error {
+        CommError::RankFailed {
+            rank,
+            pid,
+            cause,
+            operation,
+        } => format!(
+            "RankFailed {{ rank: {rank}, pid: {pid}, cause: {cause:?}, operation: {operation:?} }}"
+        ),
+        other => other.to_string(),
     }
 }
 

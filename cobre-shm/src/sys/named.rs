@@ -1,0 +1,140 @@
+//! Names in `/dev/shm` whose makers are known to be alive.
+//!
+//! Who makes an object locks its founder's byte at once and keeps the lock while the name is there.
+//! So an object whose lock is free has been abandoned, with one exception: its maker may be just
+//! between making and locking it. That is why who removes an abandoned name takes the lock first: a
+//! maker that does not get it, or finds the name gone once it has, starts again.
+
+use std::{fs::File, io, os::unix::fs::MetadataExt};
+
+use super::{
+    lock::{self, FOUNDER, LockFile},
+    shm,
+};
+use crate::point;
+
+/// How often a maker starts again: a sweep can only come in between once.
+const ATTEMPTS: usize = 8;
+
+/// Creates the object, locked. Its name must be new.
+pub(crate) fn create(name: &str) -> io::Result<(File, LockFile)> {
+    for _ in 0..ATTEMPTS {
+        let file = shm::create(name)?;
+        point::reached("created");
+        match lock(name, &file) {
+            Ok(Some(locks)) => return Ok((file, locks)),
+            Ok(None) => {}
+            Err(error) => {
+                let _ = shm::unlink(name);
+                return Err(error);
+            }
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::AlreadyExists))
+}
+
+/// Takes the founder's lock of the object under `name`, if that is `file` and stays it.
+fn lock(name: &str, file: &File) -> io::Result<Option<LockFile>> {
+    // An open file of its own for the locks.
+    let locks = match shm::open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        again => again?,
+    };
+    if !is_same(file, &locks)? {
+        return Ok(None);
+    }
+    let locks = LockFile::new(locks);
+    let locked = locks.try_lock(FOUNDER)?;
+    Ok((locked && stands_for(name, file)?).then_some(locks))
+}
+
+/// Removes the name if it still stands for `file` and its maker is gone. Returns whether it did.
+pub(crate) fn remove_abandoned(name: &str, file: &File) -> io::Result<bool> {
+    let removes = match lock(name, file)? {
+        Some(_locks) => {
+            shm::unlink(name)?;
+            true
+        }
+        None => false,
+    };
+    Ok(removes)
+}
+
+/// Whether whoever made the object holds its lock.
+pub(crate) fn is_held(file: &File) -> io::Result<bool> {
+    lock::is_held(file, FOUNDER)
+}
+
+/// Whether `name` stands for the object `file`.
+fn stands_for(name: &str, file: &File) -> io::Result<bool> {
+    match shm::open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        now => is_same(file, &now?),
+    }
+}
+
+/// Whether two open files are of one object.
+pub(crate) fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    let (one, other) = (one.metadata()?, other.metadata()?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{create, is_held, remove_abandoned};
+    use crate::{names, sys::shm};
+
+    #[test]
+    fn a_name_is_removed_only_when_its_maker_is_gone() {
+        let name = names::random_job_name();
+        let (file, locks) = create(&name).unwrap();
+        assert!(is_held(&file).unwrap());
+        assert!(!remove_abandoned(&name, &file).unwrap());
+        drop(locks);
+        assert!(remove_abandoned(&name, &file).unwrap());
+        assert!(!remove_abandoned(&name, &file).unwrap());
+    }
+
+    #[test]
+    fn a_name_that_means_something_else_by_now_stays() {
+        let name = names::random_job_name();
+        let (file, locks) = create(&name).unwrap();
+        shm::unlink(&name).unwrap();
+        drop(locks);
+        let (other, locks) = create(&name).unwrap();
+        drop(locks);
+        assert!(!remove_abandoned(&name, &file).unwrap());
+        assert!(remove_abandoned(&name, &other).unwrap());
+    }
+
+    /// The race that the lock decides: many who sweep while many make.
+    #[test]
+    fn makers_and_sweepers_do_not_hurt_each_other() {
+        let name = names::random_job_name();
+        let (file, locks) = create(&name).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        if let Ok(found) = shm::open(&name) {
+                            let _ = remove_abandoned(&name, &found);
+                        }
+                    }
+                });
+            }
+            scope.spawn(|| {
+                drop((file, locks));
+                for _ in 0..500 {
+                    // Found by its name for as long as it is kept.
+                    let Ok((file, locks)) = create(&name) else {
+                        continue;
+                    };
+                    assert!(super::stands_for(&name, &file).unwrap());
+                    shm::unlink(&name).unwrap();
+                    drop(locks);
+                }
+            });
+        });
+        let _ = shm::unlink(&name);
+    }
+}

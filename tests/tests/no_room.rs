@@ -1,0 +1,250 @@
+//! Jobs where shared memory is short, read-only, absent, or limited by a memory cgroup: an error that
+//! says what was wanted, what is there and what to do, on every rank; or they work.
+//!
+//! Each job runs in a mount namespace of its own with a `/dev/shm` of its own. Where that is not
+//! allowed the tests say so and do nothing.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use cobre_tests::{End, Process};
+
+const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
+const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
+
+/// What `sh` does first in the namespace, before it becomes the command.
+struct Elsewhere(String);
+
+impl Elsewhere {
+    fn with(setup: &str) -> Option<Self> {
+        let elsewhere = Self(setup.to_owned());
+        let mut probe = elsewhere.command(&["true"]);
+        match probe.output() {
+            Ok(output) if output.status.success() => Some(elsewhere),
+            Ok(output) => skip(&String::from_utf8_lossy(&output.stderr)),
+            Err(error) => skip(&error.to_string()),
+        }
+    }
+
+    /// A `/dev/shm` mounted with these options.
+    fn dev_shm(options: &str) -> Option<Self> {
+        Self::with(&format!("mount -t tmpfs -o {options} tmpfs /dev/shm"))
+    }
+
+    fn command(&self, program: &[&str]) -> Command {
+        let mut command = Command::new("unshare");
+        if nix::unistd::geteuid().is_root() {
+            command.arg("-m");
+        } else {
+            command.args(["-m", "-U", "-r"]);
+        }
+        let script = format!("{} && exec \"$@\"", self.0);
+        command.args(["sh", "-c", &script, "sh"]).args(program);
+        command
+    }
+
+    /// Runs a job under the launcher; its exit code and everything that was written.
+    fn job(&self, ranks: &str, staging: &str, steps: &[&str]) -> (End, String) {
+        let mut command = self.command(&[LAUNCH, "-n", ranks, RANK, "join"]);
+        command.args(steps).env("COBRE_SHM_STAGING", staging);
+        let mut launcher = Process::start("the launcher", &mut command);
+        let end = launcher.end();
+        (end, launcher.heard().to_owned())
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+fn skip(why: &str) -> Option<Elsewhere> {
+    eprintln!(
+        "SKIPPED: no mount namespace of its own here: {}",
+        why.trim()
+    );
+    None
+}
+
+fn assert_says(heard: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(heard.contains(part), "no {part:?} in: {heard}");
+    }
+}
+
+const WORK: [&str; 6] = [
+    "barrier",
+    "reduce:5000",
+    "gather:3000",
+    "broadcast:1:9000",
+    "region:100",
+    "publish",
+];
+
+#[test]
+fn a_tiny_dev_shm_has_room_for_a_small_job() {
+    let Some(tiny) = Elsewhere::dev_shm("size=64k") else {
+        return;
+    };
+    let (end, heard) = tiny.job("2", "4M", &WORK);
+    assert_eq!(end, End::Code(1), "{heard}");
+    assert_says(
+        &heard,
+        &[
+            "cannot reserve 4222976 bytes",
+            "/dev/shm has 65536 bytes left",
+            "--shm-size",
+            "COBRE_SHM_STAGING lower (now 4194304 bytes)",
+        ],
+    );
+    let (end, heard) = tiny.job("2", "1", &WORK);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(heard.matches("ok publish").count(), 2, "{heard}");
+}
+
+#[test]
+fn a_window_that_does_not_fit_is_refused_on_every_rank_and_the_job_goes_on() {
+    let Some(small) = Elsewhere::dev_shm("size=1m") else {
+        return;
+    };
+    let (end, heard) = small.job("2", "4M", &WORK);
+    assert_eq!(end, End::Code(1), "{heard}");
+    assert_says(&heard, &["cannot reserve", "has 1048576 bytes left"]);
+    // 8 MB in a megabyte; one that fits; one beyond any memory; and all that is not a disaster.
+    let steps = [
+        "region:1000000",
+        "region:50000",
+        "publish",
+        "region:1000000000000000",
+        "barrier",
+    ];
+    let (end, heard) = small.job("3", "256K", &steps);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(
+        heard.matches("8000000 bytes cannot be allocated").count(),
+        3,
+        "{heard}"
+    );
+    assert_eq!(
+        heard.matches("8000000000000000 bytes cannot be").count(),
+        3,
+        "{heard}"
+    );
+    assert_eq!(heard.matches("/dev/shm has ").count(), 6, "{heard}");
+    assert_eq!(heard.matches("ok publish").count(), 3, "{heard}");
+    assert_eq!(heard.matches("ok barrier").count(), 3, "{heard}");
+}
+
+#[test]
+fn a_full_dev_shm_is_an_error() {
+    let full = "mount -t tmpfs -o size=8m tmpfs /dev/shm && { head -c 8388608 /dev/zero > /dev/shm/full; :; }";
+    let Some(full) = Elsewhere::with(full) else {
+        return;
+    };
+    for staging in ["4M", "1"] {
+        let (end, heard) = full.job("2", staging, &["barrier"]);
+        assert_eq!(end, End::Code(1), "{heard}");
+        assert_says(
+            &heard,
+            &["cannot reserve", "/dev/shm has 0 bytes left", "--shm-size"],
+        );
+    }
+}
+
+#[test]
+fn the_64_megabytes_of_a_container_are_enough_for_many_ranks() {
+    let Some(docker) = Elsewhere::dev_shm("size=64m") else {
+        return;
+    };
+    for ranks in ["8", "24"] {
+        let (end, heard) = docker.job(ranks, "4M", &WORK);
+        assert_eq!(end, End::Code(0), "{heard}");
+    }
+}
+
+#[test]
+fn without_a_usable_dev_shm_the_error_says_what_is_wrong() {
+    let cases = [
+        ("is read-only", "mount -t tmpfs -o ro tmpfs /dev/shm"),
+        (
+            "is not there",
+            "mount -t tmpfs tmpfs /dev && touch /dev/null",
+        ),
+    ];
+    for (problem, setup) in cases {
+        let Some(unusable) = Elsewhere::with(setup) else {
+            return;
+        };
+        let (end, heard) = unusable.job("2", "4M", &["barrier"]);
+        assert_eq!(end, End::Code(1), "{heard}");
+        assert_says(
+            &heard,
+            &["/dev/shm", problem, "mount -t tmpfs tmpfs /dev/shm"],
+        );
+        // Without a launcher each rank finds out by itself, at once.
+        for rank in ["0", "1"] {
+            let mut command = unusable.command(&[RANK, "join"]);
+            command
+                .env("COBRE_SHM_NAME", cobre_tests::job_name())
+                .env("COBRE_SHM_RANK", rank)
+                .env("COBRE_SHM_SIZE", "2")
+                .env("COBRE_SHM_ATTACH_TIMEOUT", "1000");
+            let message = Process::start("a rank", &mut command).hear("refused ");
+            assert_says(&message, &["/dev/shm", problem]);
+        }
+    }
+}
+
+/// A memory cgroup of this test, in whichever version is mounted; removed when dropped.
+struct Limited(PathBuf);
+
+impl Limited {
+    fn to(megabytes: u64) -> Option<Self> {
+        let name = format!("cobre-test-{}", std::process::id());
+        let bytes = (megabytes << 20).to_string();
+        for (root, limit) in [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ] {
+            let group = Self(PathBuf::from(root).join(&name));
+            if std::fs::create_dir(&group.0).is_ok()
+                && std::fs::write(group.0.join(limit), &bytes).is_ok()
+            {
+                return Some(group);
+            }
+        }
+        skip("no memory cgroup can be made").map(|_| unreachable!())
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_memory_cgroup_that_is_too_small_is_an_error_and_not_a_kill() {
+    let Some(group) = Limited::to(64) else { return };
+    let enter = format!("echo $$ > {}/cgroup.procs", group.0.display());
+    let run = |staging: &str, steps: &[&str]| {
+        let script = format!("{enter} && exec \"$@\"");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script, "sh", LAUNCH, "-n", "2", RANK, "join"])
+            .args(steps)
+            .env("COBRE_SHM_STAGING", staging);
+        let mut launcher = Process::start("the launcher", &mut command);
+        let end = launcher.end();
+        (end, launcher.heard().to_owned())
+    };
+    let (end, heard) = run("512M", &["barrier"]);
+    assert_eq!(end, End::Code(1), "{heard}");
+    assert_says(&heard, &["cannot reserve", "the memory cgroup", "--memory"]);
+    // A window of 160 MB: refused; the job goes on.
+    let (end, heard) = run("1M", &["region:20000000", "barrier"]);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(
+        heard.matches("160000000 bytes cannot be allocated").count(),
+        2,
+        "{heard}"
+    );
+    assert_says(&heard, &["the memory cgroup", "bytes left"]);
+    assert_eq!(heard.matches("ok barrier").count(), 2, "{heard}");
+}
