@@ -125,6 +125,23 @@ pub fn create_exchange(size: usize, counts: &[usize]) -> Result<(), CommError> {
     length(Operation::CreateExchange, "counts", size, counts.len())
 }
 
+/// Whether `count` elements of all ranks together (`None`: more than can be counted) fit the `room`
+/// that a pool has.
+///
+/// # Errors
+/// [`CommError::AllocationFailed`].
+pub fn append<T>(count: Option<usize>, room: usize) -> Result<(), CommError> {
+    match count {
+        Some(count) if count <= room => Ok(()),
+        _ => Err(CommError::AllocationFailed {
+            requested_bytes: count
+                .and_then(|count| count.checked_mul(size_of::<T>()))
+                .unwrap_or(usize::MAX),
+            message: format!("the pool has room for {room} more elements"),
+        }),
+    }
+}
+
 /// The preconditions of [`broadcast`](crate::Communicator::broadcast) on one rank.
 ///
 /// # Errors

@@ -22,6 +22,10 @@ pub enum Operation {
     Fence,
     /// [`SharedMemoryProvider::create_exchange`](crate::SharedMemoryProvider::create_exchange).
     CreateExchange,
+    /// [`PoolProvider::create_pool`](crate::PoolProvider::create_pool).
+    CreatePool,
+    /// [`SharedPool::append`](crate::SharedPool::append).
+    Append,
     /// [`SharedMemoryProvider::create_reduction`](crate::SharedMemoryProvider::create_reduction).
     CreateReduction,
     /// [`SharedMemoryProvider::split_local`](crate::SharedMemoryProvider::split_local).
@@ -39,6 +43,8 @@ impl Operation {
             Self::Allgatherv => "allgatherv",
             Self::CreateRegion => "create_shared_region",
             Self::CreateExchange => "create_exchange",
+            Self::CreatePool => "create_pool",
+            Self::Append => "append",
             Self::CreateReduction => "create_reduction",
             Self::Fence => "fence",
             Self::SplitLocal => "split_local",

@@ -9,6 +9,7 @@
 //! | collectives: allgatherv, allreduce, broadcast, barrier | [`Communicator`] |
 //! | one copy of a table for all ranks, with sound epochs | [`SharedMemoryProvider`] |
 //! | gathers, broadcasts and reductions without copies | [`SharedExchange`], [`SharedReduction`] |
+//! | one copy of a table that grows | [`PoolProvider`], [`SharedPool`] |
 //! | what may be sent | [`CommData`] |
 //! | what a reduction computes, to the bit | [`Reducible`], [`ReduceOp`] |
 //! | everything that can go wrong, as data | [`CommError`] |
@@ -26,6 +27,7 @@ mod data;
 mod error;
 mod exchange;
 mod local;
+mod pool;
 mod reduce;
 mod reduction;
 mod shared_memory;
@@ -35,7 +37,8 @@ pub use communicator::Communicator;
 pub use data::CommData;
 pub use error::{Call, CommError, FailureCause, Missing, Operation};
 pub use exchange::SharedExchange;
-pub use local::{LocalComm, LocalExchange, LocalReader, LocalReduction, LocalRegion};
+pub use local::{LocalComm, LocalExchange, LocalPool, LocalReader, LocalReduction, LocalRegion};
+pub use pool::{PoolProvider, SharedPool};
 pub use reduce::{ReduceOp, Reducible};
 pub use reduction::SharedReduction;
 pub use shared_memory::{RegionReader, SharedMemoryProvider, SharedRegion, block_range};

@@ -148,9 +148,9 @@ impl Signature {
     /// One word that differs when ranks disagree.
     #[inline]
     pub(crate) fn hash(&self) -> u64 {
-        // A rank's own count of an allgatherv is not agreed; the hash of all counts is.
+        // A rank's own count of these is not agreed; of an allgatherv the hash of all counts is.
         let count = match self.operation {
-            Operation::Allgatherv => 0,
+            Operation::Allgatherv | Operation::Append => 0,
             _ => self.count,
         };
         let what = operation_code(self.operation)
@@ -293,9 +293,10 @@ impl CallLog {
                 format!("{element}[{count}] of {other} in all, counts #{counts:04x}")
             }
             (Operation::Broadcast, _) => format!("{element}[{count}], root {other}"),
-            (Operation::CreateRegion | Operation::CreateReduction, _) => {
+            (Operation::CreateRegion | Operation::CreateReduction | Operation::CreatePool, _) => {
                 format!("{element}[{count}]")
             }
+            (Operation::Append, _) => format!("{element}[{count}], pool {other}"),
             (Operation::CreateExchange, _) => {
                 let counts = entry.detail.load(Ordering::Relaxed) >> 48;
                 format!("{element}[{count}] in all, counts #{counts:04x}")
@@ -324,7 +325,8 @@ fn fence_name(kind: u64) -> &'static str {
         0 => "to the read epoch",
         1 => "to the write epoch",
         2 => "to the leader's epoch",
-        _ => "of an exchange",
+        3 => "of an exchange",
+        _ => "of a pool",
     }
 }
 

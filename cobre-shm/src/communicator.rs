@@ -4,7 +4,8 @@ use core::{panic::Location, time::Duration};
 use std::sync::Arc;
 
 use cobre_comm_trait::{
-    CommData, CommError, Communicator, Operation, ReduceOp, Reducible, SharedMemoryProvider, check,
+    CommData, CommError, Communicator, Operation, PoolProvider, ReduceOp, Reducible,
+    SharedMemoryProvider, check,
 };
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     error::InitError,
     exit, forming, split,
     topology::{Machine, Packed, RankPlace, Topology},
-    window::{ShmExchange, ShmReduction, ShmRegion, WindowOptions},
+    window::{ShmExchange, ShmPool, ShmReduction, ShmRegion, WindowOptions},
 };
 
 /// This process' membership of a job, or a job of one.
@@ -233,6 +234,15 @@ impl Communicator for ShmComm {
 
     fn abort(&self, code: i32) -> ! {
         abort::abort(&self.core, code)
+    }
+}
+
+impl PoolProvider for ShmComm {
+    type Pool<T: CommData> = ShmPool<T>;
+
+    #[track_caller]
+    fn create_pool<T: CommData>(&self, capacity: usize) -> Result<ShmPool<T>, CommError> {
+        ShmPool::create(&self.core, capacity, Location::caller())
     }
 }
 

@@ -119,7 +119,7 @@ impl Failure {
 }
 
 /// Operations as they stand in shared memory, from 1.
-const OPERATIONS: [Operation; 9] = [
+const OPERATIONS: [Operation; 11] = [
     Operation::Barrier,
     Operation::Broadcast,
     Operation::Allreduce,
@@ -129,6 +129,8 @@ const OPERATIONS: [Operation; 9] = [
     Operation::SplitLocal,
     Operation::CreateExchange,
     Operation::CreateReduction,
+    Operation::CreatePool,
+    Operation::Append,
 ];
 
 /// The number of an operation in shared memory.

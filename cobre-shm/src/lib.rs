@@ -125,7 +125,9 @@ pub use self::{
     leftovers::{Leftover, LeftoverState, leftovers, sweep},
     names::random_job_name,
     numa::{PagesPerNode, Placement},
-    window::{ShmExchange, ShmReader, ShmReduction, ShmRegion, WindowOptions, WindowPlacement},
+    window::{
+        ShmExchange, ShmPool, ShmReader, ShmReduction, ShmRegion, WindowOptions, WindowPlacement,
+    },
 };
 
 /// Joins the job that the environment describes, and returns when all its ranks have. Collective.

@@ -29,11 +29,12 @@ pub(crate) struct Refused {
 /// What all ranks agree on, if none is stopped.
 pub(crate) type Agreed<T> = Result<Result<T, Refused>, Stopped>;
 
-/// Gives every rank an object of `bytes` zeroed bytes, not reserved yet. The leader is rank 0.
-pub(crate) fn share(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<File> {
-    match by_descriptor(rounds, bytes)? {
+/// Gives every rank an object of `bytes` zeroed bytes, not reserved yet, of which `needed` will be
+/// soon. The leader is rank 0.
+pub(crate) fn share(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> Agreed<File> {
+    match by_descriptor(rounds, bytes, needed)? {
         Ok(file) => Ok(Ok(file)),
-        Err(_) => by_name(rounds, bytes),
+        Err(_) => by_name(rounds, bytes, needed),
     }
 }
 
@@ -56,12 +57,12 @@ pub(crate) fn agree<T>(rounds: &mut JobRounds<'_>, mine: io::Result<T>) -> Agree
     })
 }
 
-fn by_descriptor(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<File> {
+fn by_descriptor(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> Agreed<File> {
     // Process, descriptor, device and inode; all 0 if there is none.
     let mut announced = [0_u64; 4];
     let mut file = Err(io::Error::from_raw_os_error(libc::ENOENT));
     if rounds.rank() == 0 {
-        file = shm::unnamed().and_then(|file| sized(file, bytes));
+        file = shm::unnamed().and_then(|file| sized(file, bytes, needed));
         point::reached("made");
         if let Ok(file) = &file {
             announced = identify(file).unwrap_or_default();
@@ -93,7 +94,7 @@ fn open_announced(announced: &[u64; 4]) -> io::Result<File> {
     }
 }
 
-fn by_name(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<File> {
+fn by_name(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> Agreed<File> {
     let mut name = Announced::random();
     let mut file = Err(io::Error::from_raw_os_error(libc::ENOENT));
     // Says to those who sweep that the name is needed.
@@ -101,7 +102,7 @@ fn by_name(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<File> {
     if rounds.rank() == 0 {
         file = named::create(name.as_str()).and_then(|(file, lock)| {
             _lock = Some(lock);
-            sized(file, bytes)
+            sized(file, bytes, needed)
         });
     }
     let announced = collective::broadcast(rounds, name.bytes_mut(), 0);
@@ -126,10 +127,10 @@ fn believed(file: File, bytes: usize) -> io::Result<File> {
     }
 }
 
-fn sized(file: File, bytes: usize) -> io::Result<File> {
+fn sized(file: File, bytes: usize, needed: usize) -> io::Result<File> {
     // Absurd sizes are refused before ranks reserve their parts one by one until the machine is
     // full.
-    if let Some(room) = room::shortage(bytes as u64) {
+    if let Some(room) = room::shortage(needed as u64) {
         return Err(room::error(&room));
     }
     file.set_len(bytes as u64)?;

@@ -21,6 +21,12 @@ impl Segment {
         Ok(Self { map })
     }
 
+    /// Address space of this process alone, zeroed memory where it is touched.
+    pub(crate) fn private_address_space(len: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(len).no_reserve_swap().map_anon()?;
+        Ok(Self { map: map.into() })
+    }
+
     /// Zeroed memory of this process alone.
     pub(crate) fn private(len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(len).map_anon()?.into();

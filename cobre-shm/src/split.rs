@@ -29,7 +29,7 @@ pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
     // The same as the parent's, so the same on every rank.
     let geometry = parent.geometry();
     let made = core.collective(signature, site, Ok(()), |rounds| {
-        let file = match object::share(rounds, geometry.total_bytes())? {
+        let file = match object::share(rounds, geometry.total_bytes(), geometry.total_bytes())? {
             Ok(file) => file,
             Err(refused) => return Ok(Err(refused)),
         };

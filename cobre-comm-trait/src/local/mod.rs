@@ -1,14 +1,19 @@
 //! The backend of a single process: every collective is a copy, every region lives on the heap.
 
 mod exchange;
+mod pool;
 mod reduction;
 mod region;
 
 pub use exchange::LocalExchange;
+pub use pool::LocalPool;
 pub use reduction::LocalReduction;
 pub use region::{LocalReader, LocalRegion};
 
-use crate::{CommData, CommError, Communicator, ReduceOp, Reducible, SharedMemoryProvider, check};
+use crate::{
+    CommData, CommError, Communicator, PoolProvider, ReduceOp, Reducible, SharedMemoryProvider,
+    check,
+};
 
 /// A communicator of one rank.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,6 +71,14 @@ impl Communicator for LocalComm {
 
     fn abort(&self, code: i32) -> ! {
         std::process::exit(code)
+    }
+}
+
+impl PoolProvider for LocalComm {
+    type Pool<T: CommData> = LocalPool<T>;
+
+    fn create_pool<T: CommData>(&self, capacity: usize) -> Result<LocalPool<T>, CommError> {
+        Ok(LocalPool::new(capacity))
     }
 }
 

@@ -5,6 +5,8 @@
 
 use core::ops::Range;
 
+use cobre_comm_trait::CommData;
+
 use super::{JobRounds, copy_inline, copy_piece, piece_bytes};
 use crate::{cell::INLINE_BYTES, round::Audience, staging, wait::Stopped};
 
@@ -84,15 +86,18 @@ fn inline(
     Ok(())
 }
 
-/// Gathers one number from every rank, within another collective.
-pub(crate) fn gather_all(rounds: &mut JobRounds<'_>, mine: i32) -> Result<Vec<i32>, Stopped> {
+/// Gathers one value from every rank, within another collective.
+pub(crate) fn gather_all<T: CommData>(
+    rounds: &mut JobRounds<'_>,
+    mine: T,
+) -> Result<Vec<T>, Stopped> {
     let size = rounds.size();
     let displs: Vec<usize> = (0..size).collect();
-    let mut all = vec![0; size];
+    let mut all = vec![T::zeroed(); size];
     let layout = Layout {
         counts: &vec![1; size],
         displs: &displs,
-        width: size_of::<i32>(),
+        width: size_of::<T>(),
     };
     let recv = bytemuck::cast_slice_mut(&mut all);
     allgatherv(rounds, bytemuck::bytes_of(&mine), recv, layout)?;

@@ -3,7 +3,7 @@
 //! If anybody failed, all fail.
 
 use core::ops::Range;
-use std::sync::Arc;
+use std::{fs::File, io, sync::Arc};
 
 use cobre_comm_trait::{CommData, CommError};
 
@@ -32,6 +32,8 @@ pub(super) struct Extent {
     pub(super) own: Vec<Range<usize>>,
     /// What else is asked for.
     pub(super) options: WindowOptions,
+    /// Nothing has to be there yet: the window grows.
+    pub(super) grows: bool,
 }
 
 /// Creates the zeroed memory of a window. Collective.
@@ -43,10 +45,6 @@ pub(super) fn memory<T: CommData>(
     extent: &Extent,
 ) -> Result<Memory<T>, CommError> {
     let bytes = extent.bytes;
-    let refused = |message: &str| CommError::AllocationFailed {
-        requested_bytes: bytes.unwrap_or(usize::MAX),
-        message: message.to_owned(),
-    };
     let possible = bytes.filter(|bytes| isize::try_from(*bytes).is_ok() && align_of::<T>() <= PAGE);
     let mut id = 0;
     let outcome = core.collective(signature, site, checked, |rounds| {
@@ -54,25 +52,43 @@ pub(super) fn memory<T: CommData>(
         match possible {
             // The same on every rank; but not before it is known that all ask for the same.
             None => collective::barrier(rounds).map(|()| Err(Refusal::TooLarge)),
-            Some(0) => collective::barrier(rounds).map(|()| Ok((None, Arrangement::default()))),
+            Some(0) => collective::barrier(rounds).map(|()| Ok(Made::default())),
             Some(bytes) => {
                 let made = if rounds.size() == 1 {
                     alone(rounds, bytes, extent)?
                 } else {
                     share(rounds, bytes, extent)?
                 };
-                let made = made.map(|(segment, arrangement)| (Some(segment), arrangement));
                 Ok(made.map_err(Refusal::System))
             }
         }
     })?;
-    let (segment, arrangement) = outcome.map_err(|refusal| match refusal {
-        Refusal::TooLarge => refused("it does not fit the address space"),
-        Refusal::System(Refused { rank, error }) => {
-            refused(&format!("rank {rank}: {error}{}", room::left()))
-        }
+    let made = outcome.map_err(|refusal| match refusal {
+        Refusal::TooLarge => CommError::AllocationFailed {
+            requested_bytes: bytes.unwrap_or(usize::MAX),
+            message: "it does not fit the address space".to_owned(),
+        },
+        Refusal::System(Refused { rank, error }) => refused(bytes, rank, &error),
     })?;
-    Ok(Memory::new(core, segment, id, arrangement))
+    Ok(Memory::new(core, made, id))
+}
+
+/// What everybody gets when `rank` was refused memory.
+pub(super) fn refused(bytes: Option<usize>, rank: usize, error: &io::Error) -> CommError {
+    CommError::AllocationFailed {
+        requested_bytes: bytes.unwrap_or(usize::MAX),
+        message: format!("rank {rank}: {error}{}", room::left()),
+    }
+}
+
+/// The memory of a window, as one rank has it.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// `None` if there are no bytes to share.
+    pub(super) segment: Option<Segment>,
+    /// The object behind it, if it grows.
+    pub(super) object: Option<File>,
+    pub(super) arrangement: Arrangement,
 }
 
 /// Why there is no window.
@@ -82,41 +98,46 @@ enum Refusal {
 }
 
 /// The window of a job of one: private memory.
-fn alone(
-    rounds: &mut JobRounds<'_>,
-    bytes: usize,
-    extent: &Extent,
-) -> Agreed<(Segment, Arrangement)> {
-    let segment = match Segment::private(bytes) {
+fn alone(rounds: &mut JobRounds<'_>, bytes: usize, extent: &Extent) -> Agreed<Made> {
+    let made = if extent.grows {
+        Segment::private_address_space(bytes)
+    } else {
+        Segment::private(bytes)
+    };
+    let segment = match made {
         Ok(segment) => segment,
         Err(error) => return Ok(Err(Refused { rank: 0, error })),
     };
     let arrangement = arrange(rounds, &segment, &extent.own, &extent.options)?;
-    Ok(Ok((segment, arrangement)))
+    Ok(Ok(Made {
+        segment: Some(segment),
+        object: None,
+        arrangement,
+    }))
 }
 
 /// Makes the object, maps it everywhere, says where its pages shall lie, and touches them.
-fn share(
-    rounds: &mut JobRounds<'_>,
-    bytes: usize,
-    extent: &Extent,
-) -> Agreed<(Segment, Arrangement)> {
-    let file = match object::share(rounds, bytes)? {
-        Ok(file) => file,
+fn share(rounds: &mut JobRounds<'_>, bytes: usize, extent: &Extent) -> Agreed<Made> {
+    let needed = if extent.grows { 0 } else { bytes };
+    let object = match object::share(rounds, bytes, needed)? {
+        Ok(object) => object,
         Err(refused) => return Ok(Err(refused)),
     };
-    let segment = match object::agree(rounds, Segment::map(&file, bytes))? {
+    let segment = match object::agree(rounds, Segment::map(&object, bytes))? {
         Ok(segment) => segment,
         Err(refused) => return Ok(Err(refused)),
     };
     let arrangement = arrange(rounds, &segment, &extent.own, &extent.options)?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores / rounds.size();
+    let threads = populate::threads(rounds.size());
     let touched = extent
         .own
         .iter()
-        .try_for_each(|part| populate::touch(&segment, &file, part, threads));
+        .try_for_each(|part| populate::touch(&segment, Some(&object), part, threads));
     point::reached("attach");
     let agreed = object::agree(rounds, touched)?;
-    Ok(agreed.map(|()| (segment, arrangement)))
+    Ok(agreed.map(|()| Made {
+        segment: Some(segment),
+        object: extent.grows.then_some(object),
+        arrangement,
+    }))
 }

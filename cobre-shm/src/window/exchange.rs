@@ -104,6 +104,7 @@ fn extent<T>(core: &Core, starts: &[usize], second: usize) -> Extent {
         bytes: bytes(starts[core.size()]).checked_add(second),
         own: vec![own, again],
         options: WindowOptions::new(),
+        grows: false,
     }
 }
 

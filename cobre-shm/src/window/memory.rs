@@ -1,11 +1,11 @@
 //! The memory of a window, in no epoch.
 
-use core::marker::PhantomData;
-use std::{ptr::NonNull, sync::Arc};
+use core::{marker::PhantomData, ops::Range};
+use std::{fs::File, io, ptr::NonNull, sync::Arc};
 
 use cobre_comm_trait::{CommData, Operation};
 
-use super::{arrange::Arrangement, options::WindowPlacement};
+use super::{arrange::Arrangement, create::Made, options::WindowPlacement, populate};
 use crate::{
     calls::{Element, Signature},
     core::Core,
@@ -20,6 +20,7 @@ pub(super) enum Towards {
     Write = 1,
     Leader = 2,
     Exchange = 3,
+    Append = 4,
 }
 
 /// The memory of a window of elements `T`.
@@ -28,6 +29,8 @@ pub(super) struct Memory<T> {
     pub(super) core: Arc<Core>,
     /// `None` if there are no bytes to share.
     segment: Option<Segment>,
+    /// The object behind it, if it grows.
+    object: Option<File>,
     /// The same on every rank, another for every window of the communicator.
     pub(super) id: u64,
     arrangement: Arrangement,
@@ -35,15 +38,16 @@ pub(super) struct Memory<T> {
 }
 
 impl<T: CommData> Memory<T> {
-    pub(super) fn new(
-        core: &Arc<Core>,
-        segment: Option<Segment>,
-        id: u64,
-        arrangement: Arrangement,
-    ) -> Self {
+    pub(super) fn new(core: &Arc<Core>, made: Made, id: u64) -> Self {
+        let Made {
+            segment,
+            object,
+            arrangement,
+        } = made;
         Self {
             core: Arc::clone(core),
             segment,
+            object,
             id,
             arrangement,
             elements: PhantomData,
@@ -64,6 +68,16 @@ impl<T: CommData> Memory<T> {
                 NonNull::dangling().as_ptr()
             }
         }
+    }
+
+    /// Touches the pages of these elements.
+    pub(super) fn touch(&self, elements: &Range<usize>) -> io::Result<()> {
+        let Some(segment) = &self.segment else {
+            return Ok(());
+        };
+        let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
+        let threads = populate::threads(self.core.size());
+        populate::touch(segment, self.object.as_ref(), &bytes, threads)
     }
 
     /// What was asked for, and where the pages are now.

@@ -7,6 +7,7 @@
 //! | `memory` | its bytes, in no epoch |
 //! | `region`, `reader` | one array: the write epoch and the leader's, the read epoch |
 //! | `exchange` | two arrays that change places: written and read at the same time |
+//! | `pool` | a table that grows while it is read |
 //! | `reduction` | an operand of each rank, and their result |
 //!
 //! *Epochs.* In the write epoch a rank can reach its own part only, as `&mut`; in the read epoch all
@@ -20,6 +21,7 @@ mod create;
 mod exchange;
 mod memory;
 mod options;
+mod pool;
 mod populate;
 mod reader;
 mod reduction;
@@ -27,6 +29,7 @@ mod region;
 
 pub use exchange::ShmExchange;
 pub use options::{WindowOptions, WindowPlacement};
+pub use pool::ShmPool;
 pub use reader::ShmReader;
 pub use reduction::ShmReduction;
 pub use region::ShmRegion;

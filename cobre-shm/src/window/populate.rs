@@ -10,13 +10,18 @@ use crate::{layout::PAGE, segment::Segment, sys::shm};
 /// than it saves.
 const PER_THREAD: usize = 64 << 20;
 
+/// How many threads a rank of a job of `size` may use for it.
+pub(super) fn threads(size: usize) -> usize {
+    thread::available_parallelism().map_or(1, usize::from) / size
+}
+
 /// Touches the pages of `bytes` of `file`, mapped as `segment`, with up to `threads` threads.
 ///
 /// Threads, because a page is zeroed by the thread that touches it first. Reserving them through the
 /// file instead would go one rank at a time: the kernel holds the file's lock meanwhile.
 pub(super) fn touch(
     segment: &Segment,
-    file: &File,
+    file: Option<&File>,
     bytes: &Range<usize>,
     threads: usize,
 ) -> io::Result<()> {
@@ -43,9 +48,9 @@ pub(super) fn touch(
     });
     match touched {
         // Before Linux 5.14: nobody knows the request.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => file.map_or(Ok(()), |file| {
             shm::reserve(file, bytes.start as u64, bytes.len() as u64)
-        }
+        }),
         // What would have been a SIGBUS: the file system is full.
         Err(error) if error.raw_os_error() == Some(libc::EFAULT) => {
             Err(io::Error::from_raw_os_error(libc::ENOSPC))
@@ -68,9 +73,9 @@ mod tests {
         let segment = Segment::map(&file, pages * PAGE).expect("a mapping");
         // From the middle of page 2 to the middle of page 5.
         let bytes = 2 * PAGE + 100..5 * PAGE + 100;
-        touch(&segment, &file, &bytes, 3).expect("room");
+        touch(&segment, Some(&file), &bytes, 3).expect("room");
         let blocks = file.metadata().expect("its state").blocks();
         assert_eq!(blocks * 512, 4 * PAGE as u64);
-        touch(&segment, &file, &(7..7), 1).expect("nothing to do");
+        touch(&segment, Some(&file), &(7..7), 1).expect("nothing to do");
     }
 }

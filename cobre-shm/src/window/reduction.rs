@@ -49,6 +49,7 @@ fn extent<T>(core: &Core, len: usize) -> Option<Extent> {
         bytes: Some(bytes),
         own: vec![operand..operand + len * size_of::<T>(), share],
         options: WindowOptions::new(),
+        grows: false,
     })
 }
 

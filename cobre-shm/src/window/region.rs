@@ -67,6 +67,7 @@ impl<T: CommData> ShmRegion<T> {
             bytes: len.checked_mul(size_of::<T>()),
             own: vec![own],
             options: options.clone(),
+            grows: false,
         };
         let signature = Signature {
             detail: options.code(),
@@ -131,7 +132,7 @@ impl<T: CommData> SharedRegion<T> for ShmRegion<T> {
 }
 
 /// Fails the job if the leader unwinds while the others wait for what it populates.
-struct FailOnUnwind<'a>(&'a Core);
+pub(super) struct FailOnUnwind<'a>(pub(super) &'a Core);
 
 impl Drop for FailOnUnwind<'_> {
     fn drop(&mut self) {
