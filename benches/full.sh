@@ -7,7 +7,7 @@
 #     BUILT=1 CARGO_TARGET_DIR=DIR benches/full.sh  with what is built there already
 #
 # Within a piece ours and all peers take turns. Leaves results.json, table.md, latency.svg,
-# latency-dirty.svg and growth.svg in DIR. Installs nothing (see install-mpis.sh).
+# latency-dirty.svg and growth.svg in DIR, and startup.md if hyperfine is installed. Installs nothing (see install-mpis.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=${1:-target/comparison}
@@ -48,6 +48,10 @@ for ranks in 16 32 64; do
   piece --ranks $ranks --mode reused --rounds 1 --limit-s 15 --peers "O4 tun,O5 tun,I yld2" \
     barrier allreduce:8 allreduce:1024 allgatherv:64 sddp:12 allreduce:262144
 done
+if command -v hyperfine >/dev/null; then
+  ${QUIET:-} "$built/compare" startup --ranks 8 --runs 10 --markdown "$dir/startup.md" ||
+    echo "full.sh: the start of jobs was not measured" >&2
+fi
 ${QUIET:-} "$built/compare" floors "$json"
 
 "$built/compare" table "$json" >"$dir/table.md"

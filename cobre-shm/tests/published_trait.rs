@@ -126,7 +126,7 @@ fn a_sequence_of_all() {
 #[test]
 fn the_topology_is_one_host_with_all_ranks() {
     on_ranks(&SIZES, |comm| {
-        let topology = comm.topology();
+        let topology = TopologyProvider::topology(comm);
         assert_eq!(topology.world_size, Communicator::size(comm));
         assert_eq!(topology.num_hosts(), 1);
         let ranks: Vec<usize> = (0..Communicator::size(comm)).collect();
