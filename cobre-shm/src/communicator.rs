@@ -13,7 +13,7 @@ use crate::{
     board::{self, Member, Publisher},
     calls::{Element, Signature, hash_counts},
     collective::{self, Layout},
-    config::Config,
+    config::{Config, WaitPolicy},
     core::Core,
     error::InitError,
     exit, forming, split,
@@ -52,7 +52,7 @@ impl ShmComm {
     /// See [`InitError`].
     pub fn form(config: &Config) -> Result<Self, InitError> {
         let control = forming::join(config)?;
-        let core = Core::new(control, config.rank);
+        let core = Core::new(control, config.rank, config.wait);
         core.set_timeout(config.timeout);
         Ok(Self::member(core.refreshing(config.status_interval)))
     }
@@ -100,7 +100,8 @@ impl ShmComm {
     }
 
     fn solo(control: crate::control::Control) -> Self {
-        Self::join(control, 0)
+        // There is nobody to wait for.
+        Self::member(Core::new(control, 0, WaitPolicy::Auto))
     }
 
     /// How long a collective of this communicator, or a fence of one of its windows, may wait for a
@@ -118,10 +119,6 @@ impl ShmComm {
     /// which this process itself was stopped does not count.
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         self.core.set_timeout(timeout);
-    }
-
-    pub(crate) fn join(control: crate::control::Control, rank: usize) -> Self {
-        Self::member(Core::new(control, rank))
     }
 
     fn member(core: Core) -> Self {
@@ -270,7 +267,8 @@ impl SharedMemoryProvider for ShmComm {
     #[track_caller]
     fn split_local(&self) -> Result<Self, CommError> {
         let control = split::split(&self.core, Location::caller())?;
-        let local = Self::join(control, self.core.rank());
+        let (rank, policy) = (self.core.rank(), self.core.policy());
+        let local = Self::member(Core::new(control, rank, policy));
         local.set_timeout(self.timeout());
         Ok(local)
     }

@@ -27,6 +27,8 @@ pub const STAGING_VAR: &str = "COBRE_SHM_STAGING";
 pub const ATTACH_TIMEOUT_VAR: &str = "COBRE_SHM_ATTACH_TIMEOUT";
 /// Seconds between refreshes of this rank's memory and CPU time on the status board, or `off`.
 pub const STATUS_INTERVAL_VAR: &str = "COBRE_SHM_STATUS_INTERVAL";
+/// How this rank waits for its peers: `auto`, `spin`, `yield` or `sleep`.
+pub const WAIT_VAR: &str = "COBRE_SHM_WAIT";
 
 /// Seconds that a collective may wait for a peer; without it, for ever.
 pub const TIMEOUT_VAR: &str = "COBRE_SHM_TIMEOUT";
@@ -40,6 +42,43 @@ pub(crate) const MIN_STATUS_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The longest name of a shared-memory object (`NAME_MAX`).
 const NAME_MAX: usize = 255;
+
+/// How a rank waits for a peer that has not come yet. Each rank may have its own.
+///
+/// Whatever it is, a rank that has waited long sleeps until it is woken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitPolicy {
+    /// Spin for a moment if there is a usable core for every rank, less if that turns out to be in
+    /// the peer's way; then yield for half a millisecond; then sleep.
+    #[default]
+    Auto,
+    /// Spin for about a tenth of a second before sleeping: for ranks that have a core each, and
+    /// peers that are never late.
+    Spin,
+    /// Yield for half a millisecond before sleeping.
+    Yield,
+    /// Sleep at once: for ranks that must leave the cores to others.
+    Sleep,
+}
+
+impl core::str::FromStr for WaitPolicy {
+    type Err = InitError;
+
+    fn from_str(value: &str) -> Result<Self, InitError> {
+        match value {
+            "auto" | "" => Ok(Self::Auto),
+            "spin" => Ok(Self::Spin),
+            "yield" => Ok(Self::Yield),
+            "sleep" => Ok(Self::Sleep),
+            _ => Err(InitError::InvalidVariable {
+                variable: WAIT_VAR,
+                value: value.to_owned(),
+                expected: "one of auto, spin, yield, sleep".to_owned(),
+            }),
+        }
+    }
+}
 
 /// How one rank takes part in a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +102,8 @@ pub struct Config {
     /// How often a thread refreshes this rank's memory and CPU time on the status board; `None` for
     /// no thread.
     pub status_interval: Option<Duration>,
+    /// How to wait for peers.
+    pub wait: WaitPolicy,
 }
 
 impl Config {
@@ -78,6 +119,7 @@ impl Config {
             timeout: None,
             staging_bytes: DEFAULT_STAGING,
             status_interval: Some(DEFAULT_STATUS_INTERVAL),
+            wait: WaitPolicy::Auto,
         }
     }
 
@@ -151,6 +193,9 @@ impl Config {
         }
         if let Some(value) = get(STATUS_INTERVAL_VAR) {
             config.status_interval = status_interval(&value)?;
+        }
+        if let Some(value) = get(WAIT_VAR) {
+            config.wait = value.parse()?;
         }
         config.check()?;
         Ok(Some(config))
@@ -348,6 +393,11 @@ mod tests {
             ("COBRE_SHM_TIMEOUT", "soon", "seconds"),
             ("COBRE_SHM_TIMEOUT", "0", "more than 0"),
             ("COBRE_SHM_STAGING", "4X", "bytes"),
+            (
+                "COBRE_SHM_WAIT",
+                "spinning",
+                "one of auto, spin, yield, sleep",
+            ),
             ("COBRE_SHM_STATUS_INTERVAL", "0", "seconds"),
             ("COBRE_SHM_STATUS_INTERVAL", "never", "off"),
         ];

@@ -10,6 +10,7 @@ use crate::{
     calls::Signature,
     cell::{LEFT, Members, PANICKED},
     collective::JobRounds,
+    config::WaitPolicy,
     control::Control,
     explain,
     failure::{self, Failure, Kind},
@@ -29,7 +30,7 @@ pub(crate) type Site = &'static Location<'static>;
 pub(crate) struct Core {
     control: Arc<Control>,
     rank: usize,
-    patience: Patience,
+    policy: WaitPolicy,
     /// Nanoseconds that a call may wait for a peer; 0: for ever.
     timeout: AtomicU64,
     /// The process generation that joined; a forked child's differs.
@@ -49,13 +50,13 @@ struct Progress {
 }
 
 impl Core {
-    pub(crate) fn new(control: Control, rank: usize) -> Self {
+    pub(crate) fn new(control: Control, rank: usize, policy: WaitPolicy) -> Self {
         // Affinity and cgroup quota, not the number of processors of the machine.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let patience = Patience::for_job(control.size(), cores);
+        let patience = Patience::for_job(policy, control.size(), cores);
         let control = Arc::new(control);
         Self {
-            patience,
+            policy,
             timeout: AtomicU64::new(0),
             status: Publisher::new(RankHome {
                 control: Arc::clone(&control),
@@ -67,7 +68,7 @@ impl Core {
             generation: process::generation(),
             progress: Mutex::new(Progress {
                 calls: 0,
-                rounds: RoundState::default(),
+                rounds: RoundState::new(patience),
                 sites: SiteIndex::new(),
             }),
         }
@@ -109,6 +110,11 @@ impl Core {
 
     pub(crate) fn size(&self) -> usize {
         self.control.size()
+    }
+
+    /// How this rank waits.
+    pub(crate) fn policy(&self) -> WaitPolicy {
+        self.policy
     }
 
     /// Runs one collective: admits the call, records and signs it, and turns a stop into the job's
@@ -158,17 +164,8 @@ impl Core {
             }
             return Err(error);
         }
-        let mut rounds = Rounds::begin(
-            &*self.control,
-            self.rank,
-            Patience {
-                limit: self.timeout(),
-                ..self.patience
-            },
-            operation,
-            hash,
-            rounds,
-        );
+        rounds.limit_waits(self.timeout());
+        let mut rounds = Rounds::begin(&*self.control, self.rank, operation, hash, rounds);
         let outcome = body(&mut rounds);
         if outcome.is_ok() {
             block.calls.end(*calls);

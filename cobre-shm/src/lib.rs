@@ -118,7 +118,7 @@ pub use self::{
     communicator::ShmComm,
     config::{
         ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, INTERLEAVE_VAR, LAUNCHER_VAR, NAME_VAR, RANK_VAR,
-        SIZE_VAR, STAGING_VAR, STATUS_INTERVAL_VAR, TIMEOUT_VAR,
+        SIZE_VAR, STAGING_VAR, STATUS_INTERVAL_VAR, TIMEOUT_VAR, WAIT_VAR, WaitPolicy,
     },
     error::InitError,
     layout::MAX_RANKS,

@@ -30,6 +30,9 @@
 //! next round, because 16 bits of the running signature ride with the round's number, so that a
 //! mere arrival can be compared too.
 
+#[cfg(not(loom))]
+use core::time::Duration;
+
 use cobre_comm_trait::Operation;
 
 use crate::{
@@ -61,6 +64,24 @@ pub(crate) struct RoundState {
     needed: [u64; 2],
     /// Everybody is known to have finished reading this round and all before.
     proven: u64,
+    /// How long to wait awake; not at all by default.
+    patience: Patience,
+}
+
+impl RoundState {
+    #[cfg(not(loom))]
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            ..Self::default()
+        }
+    }
+
+    /// From now on a wait for a peer fails the job after so long; `None`: never.
+    #[cfg(not(loom))]
+    pub(crate) fn limit_waits(&mut self, limit: Option<Duration>) {
+        self.patience.limit = limit;
+    }
 }
 
 impl Default for RoundState {
@@ -73,6 +94,7 @@ impl Default for RoundState {
             signature: 0,
             needed: [0, 1],
             proven: 0,
+            patience: Patience::default(),
         }
     }
 }
@@ -91,7 +113,6 @@ pub(crate) enum Audience {
 pub(crate) struct Rounds<'a, M> {
     members: &'a M,
     rank: usize,
-    patience: Patience,
     operation: Operation,
     state: &'a mut RoundState,
 }
@@ -101,7 +122,6 @@ impl<'a, M: Members> Rounds<'a, M> {
     pub(crate) fn begin(
         members: &'a M,
         rank: usize,
-        patience: Patience,
         operation: Operation,
         call: u64,
         state: &'a mut RoundState,
@@ -110,7 +130,6 @@ impl<'a, M: Members> Rounds<'a, M> {
         Self {
             members,
             rank,
-            patience,
             operation,
             state,
         }
@@ -273,7 +292,7 @@ impl<'a, M: Members> Rounds<'a, M> {
             peer,
             round,
         };
-        wait::for_round(self.members, self.patience, wait)
+        wait::for_round(self.members, &self.state.patience, wait)
     }
 
     /// Fails the job because `peer`'s publication is not what this rank's would be. Which calls

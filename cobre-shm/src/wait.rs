@@ -28,11 +28,13 @@
 //! died before publishing (which fails the job); it took longer than the program or
 //! `COBRE_SHM_TIMEOUT` allows (which fails the job too).
 
-use core::time::Duration;
+use core::{cell::Cell, time::Duration};
 use std::time::Instant;
 
 use cobre_comm_trait::{FailureCause, Operation};
 
+#[cfg(not(loom))]
+use crate::config::WaitPolicy;
 use crate::{
     cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell, stamp},
     failure::{self, FORMING, Failure, Kind},
@@ -45,13 +47,15 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
-/// How long a waiter spins and yields before it sleeps.
-#[derive(Clone, Copy, Debug)]
+/// How long a waiter spins and yields before it sleeps; by default it sleeps at once. Each rank has
+/// its own; no peer sees it.
+#[derive(Debug, Default)]
 pub(crate) struct Patience {
-    /// Looks at the slot while keeping the core.
-    pub(crate) spins: u32,
+    /// How often to look while keeping the core: at most, and as experience has it.
+    most_spins: u32,
+    spins: Cell<u32>,
     /// How long to go on looking while offering the core to others.
-    pub(crate) yielding: Duration,
+    yielding: Duration,
     /// How long to sleep before giving up; `None`: for ever.
     pub(crate) limit: Option<Duration>,
 }
@@ -68,17 +72,52 @@ const SPINS_PER_LOOK: u32 = 64;
 /// Yields between two looks at the clock.
 const YIELDS_PER_LOOK: u32 = 8;
 
+/// Looks of a spinner that has a core to itself: about as long as a wake-up takes (a pause is 30 to
+/// 60 ns on current processors).
+#[cfg(not(loom))]
+const SPINS: u32 = 500;
+/// Looks of one who was told to spin: about a tenth of a second.
+#[cfg(not(loom))]
+const SPINS_WHEN_TOLD: u32 = 1 << 22;
+/// Looks that are left to a spinner who seems to keep its peer from running.
+const FEWEST_SPINS: u32 = 8;
+#[cfg(not(loom))]
+const YIELDING: Duration = Duration::from_micros(500);
+
 impl Patience {
-    /// With a core for every rank, spin for about as long as a wake-up takes (a pause is 30 to 60 ns
-    /// on current processors); with fewer cores a spinner keeps the one it waits for from running.
-    /// Not longer, because another job may have the peer's core: then spinning only delays it.
     #[cfg(not(loom))]
-    pub(crate) fn for_job(ranks: usize, usable_cores: usize) -> Self {
+    fn new(most_spins: u32, yielding: Duration) -> Self {
         Self {
-            spins: if ranks <= usable_cores { 500 } else { 0 },
-            yielding: Duration::from_micros(500),
+            most_spins,
+            spins: Cell::new(most_spins),
+            yielding,
             limit: None,
         }
+    }
+
+    /// What the policy asks of one of `ranks` that have so many cores.
+    #[cfg(not(loom))]
+    pub(crate) fn for_job(policy: WaitPolicy, ranks: usize, usable_cores: usize) -> Self {
+        match policy {
+            // With fewer cores a spinner keeps the one it waits for from running.
+            WaitPolicy::Auto if ranks <= usable_cores => Self::new(SPINS, YIELDING),
+            WaitPolicy::Auto | WaitPolicy::Yield => Self::new(0, YIELDING),
+            WaitPolicy::Spin => Self::new(SPINS_WHEN_TOLD, Duration::ZERO),
+            WaitPolicy::Sleep => Self::new(0, Duration::ZERO),
+        }
+    }
+
+    /// The peer came as soon as it got this core: it had none of its own, and spinning was in its
+    /// way.
+    fn shorten(&self) {
+        let fewest = FEWEST_SPINS.min(self.most_spins);
+        self.spins.set((self.spins.get() / 2).max(fewest));
+    }
+
+    /// The peer runs elsewhere.
+    fn lengthen(&self) {
+        let more = self.spins.get().saturating_mul(2);
+        self.spins.set(more.min(self.most_spins));
     }
 }
 
@@ -99,7 +138,7 @@ pub(crate) struct Wait {
 #[inline]
 pub(crate) fn for_round(
     members: &impl Members,
-    patience: Patience,
+    patience: &Patience,
     wait: Wait,
 ) -> Result<(), Stopped> {
     if has_arrived(members.cell(wait.peer), wait.round) {
@@ -116,11 +155,16 @@ pub(crate) fn has_arrived(cell: &RankCell, round: u64) -> bool {
 }
 
 #[cold]
-fn for_round_slowly(members: &impl Members, patience: Patience, wait: Wait) -> Result<(), Stopped> {
+fn for_round_slowly(
+    members: &impl Members,
+    patience: &Patience,
+    wait: Wait,
+) -> Result<(), Stopped> {
     let (cell, round) = (members.cell(wait.peer), wait.round);
-    for spin in 0..patience.spins {
+    for spin in 0..patience.spins.get() {
         spin_hint();
         if has_arrived(cell, round) {
+            patience.lengthen();
             return Ok(());
         }
         if spin % SPINS_PER_LOOK == 0 && has_failed(members) {
@@ -128,6 +172,12 @@ fn for_round_slowly(members: &impl Members, patience: Patience, wait: Wait) -> R
         }
     }
     if !patience.yielding.is_zero() {
+        yield_now();
+        if has_arrived(cell, round) {
+            patience.shorten();
+            return Ok(());
+        }
+        patience.lengthen();
         let start = Instant::now();
         while start.elapsed() < patience.yielding {
             for _ in 0..YIELDS_PER_LOOK {

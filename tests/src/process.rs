@@ -72,6 +72,7 @@ impl Process {
             "COBRE_SHM_LAUNCHER",
             "COBRE_SHM_STAGING",
             "COBRE_SHM_ATTACH_TIMEOUT",
+            "COBRE_SHM_WAIT",
         ] {
             if !set.iter().any(|key| key == variable) {
                 command.env_remove(variable);

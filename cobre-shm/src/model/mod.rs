@@ -15,14 +15,7 @@ use loom::sync::Arc;
 use crate::{
     cell::{FailureWord, Members, RankCell},
     primitive::AtomicU64,
-    wait::{Patience, Wait},
-};
-
-/// No spinning and no yielding: every wait that does not end at once sleeps.
-const SLEEP_AT_ONCE: Patience = Patience {
-    spins: 0,
-    yielding: core::time::Duration::ZERO,
-    limit: None,
+    wait::Wait,
 };
 
 /// A staging buffer, reduced to what the model checker needs: something that must not be read and

@@ -3,7 +3,7 @@
 use cobre_comm_trait::{FailureCause, Operation};
 use loom::{sync::Arc, thread};
 
-use super::{Heap, SLEEP_AT_ONCE};
+use super::Heap;
 use crate::{
     cell::{LEFT, Members},
     failure::{self, Failure, Kind},
@@ -35,7 +35,7 @@ fn rounds<'a>(
     state: &'a mut RoundState,
 ) -> Rounds<'a, Heap> {
     let call = failure::operation_code(operation);
-    Rounds::begin(heap, rank, SLEEP_AT_ONCE, operation, call, state)
+    Rounds::begin(heap, rank, operation, call, state)
 }
 
 /// Everybody sends to everybody, inline and through staging.
@@ -201,8 +201,7 @@ fn two_roots_find_out() {
             let mut state = RoundState::default();
             let mut call = || {
                 let (operation, call) = (Operation::Broadcast, rank as u64 + 1);
-                let mut rounds =
-                    Rounds::begin(heap, rank, SLEEP_AT_ONCE, operation, call, &mut state);
+                let mut rounds = Rounds::begin(heap, rank, operation, call, &mut state);
                 let round = rounds.open()?;
                 rounds.publish(round, Audience::Everyone, |payload| payload.put(&[]));
                 Ok(())
