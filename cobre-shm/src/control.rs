@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cobre_comm_trait::FailureCause;
 
 use crate::{
-    cell::{FailureWord, JOINED, LEFT, Members, RankCell},
+    cell::{ABORTED, EXITED, FailureWord, JOINED, LEFT, Members, PANICKED, RankCell},
     failure::{self, Failure, Kind},
     layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, RankBlock},
     primitive::Ordering,
@@ -214,13 +214,20 @@ impl Members for Control {
             }
             return;
         }
-        if self.is_alive(peer) || (naps < LAUNCHER_FIRST && self.is_watched()) {
+        // The lock of the first job, which outlives those of its splits: who is gone there is gone
+        // everywhere, and the cause is told there first, so that it is the same in all of them.
+        let root = self.root();
+        if root.is_alive(peer) || (naps < LAUNCHER_FIRST && self.is_watched()) {
             return;
         }
         // The peer may have published, or left cleanly, before its lock went: its state counts.
-        if !wait::has_arrived(cell, wait.round) && state() == JOINED {
+        // Anything but an end is a rank that did not say that it goes, or garbage it left behind.
+        let ended = matches!(state(), LEFT | PANICKED | ABORTED | EXITED);
+        if !wait::has_arrived(cell, wait.round) && !ended {
             let died = Kind::RankFailed(FailureCause::Died);
-            failure::raise(self, Failure::new(peer, Some(wait.operation), died));
+            let died = Failure::new(peer, Some(wait.operation), died);
+            failure::raise(root, died);
+            failure::raise(self, self.inherited_failure().unwrap_or(died));
         }
     }
 

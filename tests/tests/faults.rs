@@ -14,8 +14,11 @@ fn programs() -> Programs {
 
 fn run(sizes: &[usize], every: usize) {
     let mut cases = matrix(sizes, &[false, true], &Fault::ALL, 1);
-    // Not yet: garbage in a presence word, and one cause for a job and what is split from it.
-    cases.retain(|case| case.fault != Fault::Corrupt && !case.step.starts_with("split-"));
+    // Not yet: the launcher tells the code of a rank that has left to the job, not to what is split
+    // from it, so the cause is less precise there.
+    cases.retain(|case| {
+        !(case.launched && case.fault == Fault::Exit && case.step.starts_with("split-"))
+    });
     let cases: Vec<_> = cases.into_iter().step_by(every).collect();
     let table = Table::run(&programs(), &cases, 4);
     let failures = table.failures();
