@@ -29,6 +29,15 @@ pub(crate) enum Command {
     Metrics(Metrics),
     /// Say what this machine offers, and what that means for a job.
     Doctor(Doctor),
+    /// Remove what killed processes left in /dev/shm. Never touches what lives.
+    Clean(Clean),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Clean {
+    /// Only say what is there.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Args, Debug)]

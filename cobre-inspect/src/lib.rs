@@ -6,11 +6,12 @@
 //! | `find`, `process`, `memory` | what the system says: segments, processes, mappings |
 //! | `job`, `select` | a job put together from these; which one is meant |
 //! | `diagnosis` | who waits for whom |
-//! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `top` | one command each |
+//! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `clean`, `top` | one command each |
 //!
 //! What is read from shared memory is read by [`cobre_shm::inspect`]; nothing here maps it.
 #![cfg(target_os = "linux")]
 
+mod clean;
 mod cli;
 mod diagnosis;
 mod doctor;
@@ -98,6 +99,10 @@ fn command(cli: &Cli) -> Result<(), Error> {
             let ranks = doctor.n as usize;
             let findings = doctor::examine(ranks);
             print(json, &findings, || doctor::show(ranks, &findings))
+        }
+        Command::Clean(args) => {
+            let swept = clean::clean(args.dry_run)?;
+            print(json, &swept, || clean::show(&swept))
         }
     }
 }

@@ -96,3 +96,28 @@ fn private(path: &Path) {
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(path, private).expect("it is ours");
 }
+
+#[test]
+fn the_inspector_says_and_removes_what_is_left() {
+    let name = cobre_tests::job_name();
+    let mut founder = forming(&name);
+    founder.signal(Signal::SIGKILL);
+    founder.end();
+    let inspect = |arguments: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_inspect"))
+            .args(arguments)
+            .output()
+            .expect("the inspector can be started");
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).expect("text");
+        let line = said.lines().find(|line| line.contains(&name));
+        line.map(str::to_owned)
+    };
+    let line = inspect(&["clean", "--dry-run"]).expect("it is listed");
+    assert!(line.contains("abandoned"), "{line}");
+    assert!(path(&name).exists());
+    let line = inspect(&["clean"]).expect("it is listed");
+    assert!(line.contains("removed"), "{line}");
+    assert!(!path(&name).exists());
+    assert_eq!(inspect(&["clean"]), None);
+}

@@ -1,5 +1,6 @@
 //! Shared memory and limits on memory.
 
+use cobre_shm::LeftoverState;
 use nix::sys::statvfs::statvfs;
 
 use super::{
@@ -7,12 +8,16 @@ use super::{
     Verdict::{Bad, Good, Note},
     cgroup, read,
 };
-use crate::{find::SHM, text::bytes};
+use crate::{
+    find::SHM,
+    text::{self, bytes},
+};
 
 pub(super) fn findings(ranks: usize) -> Vec<Finding> {
     let wanted = cobre_shm::inspect::bytes_of_job(ranks);
     [
         Some(shared(wanted)),
+        leftovers(),
         Some(cgroup_memory(wanted)),
         huge_pages(),
     ]
@@ -49,6 +54,26 @@ fn shared(wanted: u64) -> Finding {
         Good
     };
     Finding::new(verdict, what, found, format!("{takes}; {rest}"))
+}
+
+/// `None` where there is no `/dev/shm` to look into.
+fn leftovers() -> Option<Finding> {
+    let what = "leftovers";
+    let found = cobre_shm::leftovers().ok()?;
+    let abandoned = || {
+        let states = found.iter();
+        states.filter(|leftover| leftover.state == LeftoverState::Abandoned)
+    };
+    let held: u64 = abandoned().map(|leftover| leftover.bytes).sum();
+    Some(match abandoned().count() {
+        0 => Finding::new(Good, what, "none", "nothing of killed jobs holds memory"),
+        count => Finding::new(
+            Note,
+            what,
+            text::count(count, "name"),
+            format!("{} of dead jobs: cobre-inspect clean", bytes(held)),
+        ),
+    })
 }
 
 fn cgroup_memory(wanted: u64) -> Finding {
