@@ -56,7 +56,7 @@ pub(crate) fn glimpse(control: &Control, rank: usize) -> Glimpse {
     let block = control.block(rank);
     let (call, ended) = block.calls.last();
     let waiting = &block.cell.waiting;
-    // Acquire matches the Release in `wait::for_round_slowly`.
+    // Acquire matches the Release in `wait::for_round`.
     let peer = waiting.peer.load(Ordering::Acquire) as usize;
     let phase = match peer.checked_sub(1) {
         _ if ended => Phase::Computing,

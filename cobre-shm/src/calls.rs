@@ -139,6 +139,16 @@ impl Signature {
         }
     }
 
+    /// Bytes that `rank` contributes.
+    pub(crate) fn contribution(&self, rank: usize) -> u64 {
+        let bytes = self.count.saturating_mul(self.element.0 >> 32);
+        match self.operation {
+            Operation::Allreduce | Operation::Allgatherv => bytes,
+            Operation::Broadcast if self.other == rank as u64 => bytes,
+            _ => 0,
+        }
+    }
+
     fn reduce_code(&self) -> u64 {
         let op = self.reduce;
         let place = ReduceOp::ALL.iter().position(|&known| Some(known) == op);

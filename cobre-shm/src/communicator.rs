@@ -14,6 +14,7 @@ use crate::{
     calls::{Element, Signature, hash_counts},
     collective::{self, Layout},
     config::{Config, WaitPolicy},
+    control::Control,
     core::Core,
     error::InitError,
     exit, forming, split,
@@ -99,7 +100,7 @@ impl ShmComm {
         })
     }
 
-    fn solo(control: crate::control::Control) -> Self {
+    fn solo(control: Control) -> Self {
         // There is nobody to wait for.
         Self::member(Core::new(control, 0, WaitPolicy::Auto))
     }
@@ -146,6 +147,13 @@ impl ShmComm {
         members
             .map(|rank| board::job::member(control, rank, own))
             .collect()
+    }
+
+    /// A layer that puts the program's spans into this rank's trace, if the job is traced.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn trace_layer(&self) -> crate::recording::TraceLayer {
+        crate::recording::TraceLayer::new(self.core.recorder().cloned())
     }
 
     #[cfg(feature = "cobre-comm")]
@@ -267,8 +275,8 @@ impl SharedMemoryProvider for ShmComm {
     #[track_caller]
     fn split_local(&self) -> Result<Self, CommError> {
         let control = split::split(&self.core, Location::caller())?;
-        let (rank, policy) = (self.core.rank(), self.core.policy());
-        let local = Self::member(Core::new(control, rank, policy));
+        let core = Core::new(control, self.core.rank(), self.core.policy());
+        let local = Self::member(core.recorded_by(self.core.recorder()));
         local.set_timeout(self.timeout());
         Ok(local)
     }

@@ -12,6 +12,7 @@ use crate::{
     failure::{self, Failure, Kind},
     layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, RankBlock},
     primitive::Ordering,
+    recording::{Record, record_of},
     segment::Segment,
     stall,
     sys::{
@@ -106,6 +107,15 @@ impl Control {
         self.segment.at(offset, slot)
     }
 
+    /// What `rank` records; `None` if the job is not recorded.
+    pub(crate) fn record(&self, rank: usize) -> Option<Record<'_>> {
+        let recording = self.geometry.recording()?;
+        assert!(rank < self.geometry.size());
+        let (offset, _) = self.geometry.record_of(rank);
+        let size = self.geometry.size();
+        Some(record_of(&self.segment, offset, size, recording))
+    }
+
     /// Makes this process the rank `rank`, whose lock it has.
     pub(crate) fn occupy(&self, rank: usize) {
         let presence = &self.block(rank).cell.presence;
@@ -171,6 +181,11 @@ pub(crate) fn write_header(segment: &Segment, geometry: Geometry, origin: Origin
     let launched = origin.launched.into();
     header.launched.store(launched, Ordering::Relaxed);
     header.parent.store(origin.parent, Ordering::Relaxed);
+    let recording = geometry.recording();
+    let recorded = recording.is_some().into();
+    header.recording.store(recorded, Ordering::Relaxed);
+    let events = recording.map_or(0, |recording| recording.trace_events);
+    header.trace_events.store(events, Ordering::Relaxed);
     header.failure.code.store(origin.failure, Ordering::Relaxed);
     // Release matches the reading of the magic number before everything else in `identify`.
     header.magic.store(MAGIC, Ordering::Release);

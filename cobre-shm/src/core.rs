@@ -16,6 +16,7 @@ use crate::{
     failure::{self, Failure, Kind},
     point,
     primitive::{AtomicU64, Ordering},
+    recording::Recorder,
     round::{RoundState, Rounds},
     sites::SiteIndex,
     sys::process,
@@ -33,6 +34,8 @@ pub(crate) struct Core {
     policy: WaitPolicy,
     /// Nanoseconds that a call may wait for a peer; 0: for ever.
     timeout: AtomicU64,
+    /// In a job that is recorded.
+    recorder: Option<Arc<Recorder>>,
     /// The process generation that joined; a forked child's differs.
     generation: u32,
     progress: Mutex<Progress>,
@@ -58,6 +61,7 @@ impl Core {
         Self {
             policy,
             timeout: AtomicU64::new(0),
+            recorder: Recorder::new(&control, rank),
             status: Publisher::new(RankHome {
                 control: Arc::clone(&control),
                 rank,
@@ -72,6 +76,13 @@ impl Core {
                 sites: SiteIndex::new(),
             }),
         }
+    }
+
+    /// This rank with its calls recorded by `recorder`, if there is one: that of the communicator it
+    /// was split from.
+    pub(crate) fn recorded_by(mut self, recorder: Option<&Arc<Recorder>>) -> Self {
+        self.recorder = recorder.cloned();
+        self
     }
 
     /// How long a call may wait for a peer.
@@ -106,6 +117,10 @@ impl Core {
 
     pub(crate) fn rank(&self) -> usize {
         self.rank
+    }
+
+    pub(crate) fn recorder(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.as_ref()
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -155,8 +170,8 @@ impl Core {
             ..signature
         };
         let hash = signature.hash();
-        let site = sites.number(site, &block.sites);
-        block.calls.record(*calls, &signature, hash, site);
+        let number = sites.number(site, &block.sites);
+        block.calls.record(*calls, &signature, hash, number);
         point::reached("enter");
         if let Err(error) = checked {
             if self.size() > 1 {
@@ -164,9 +179,17 @@ impl Core {
             }
             return Err(error);
         }
+        let recorder = self.recorder.as_deref();
+        let tally = recorder.map(|recorder| recorder.begin(*calls, &signature, site));
         rounds.limit_waits(self.timeout());
         let mut rounds = Rounds::begin(&*self.control, self.rank, operation, hash, rounds);
+        if let Some(tally) = &tally {
+            tally.begins_with(rounds.watched_by(tally));
+        }
         let outcome = body(&mut rounds);
+        if let Some(tally) = tally {
+            tally.end();
+        }
         if outcome.is_ok() {
             block.calls.end(*calls);
             point::reached("done");
@@ -203,6 +226,9 @@ impl Core {
     /// parent is the rank.
     pub(crate) fn leave(&self, state: u32) {
         if !self.is_forked() {
+            if let Some(recorder) = &self.recorder {
+                recorder.end();
+            }
             wait::mark_gone(self.control.cell(self.rank), state);
         }
     }

@@ -170,11 +170,16 @@ impl InitError {
 
     /// The segment of job `name`, laid out as `geometry`, could not be reserved.
     pub(crate) fn no_room(name: &str, geometry: Geometry, source: io::Error) -> Self {
+        let (records, _) = geometry.record_of(0);
+        let mut left = room::left();
+        if let bytes @ 1.. = geometry.total_bytes() - records {
+            left += &format!("; record fewer events (now {bytes} bytes of records)");
+        }
         Self::NoRoom {
             name: name.to_owned(),
             wanted: geometry.total_bytes(),
-            left: room::left(),
-            staging: geometry.total_bytes() - geometry.staging_offset(),
+            left,
+            staging: records - geometry.staging_offset(),
             source,
         }
     }

@@ -6,7 +6,10 @@
 use core::mem::offset_of;
 use std::{fs::File, io, os::unix::fs::FileExt};
 
-use crate::layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, PAGE};
+use crate::{
+    layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, PAGE},
+    recording::Recording,
+};
 
 /// Why a file is no control segment that this build understands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +83,10 @@ pub(crate) fn geometry(file: &File) -> io::Result<Result<Geometry, Strange>> {
     }
     let size = read_u32(file, offset_of!(Header, size))?;
     let slot_bytes = read_u64(file, offset_of!(Header, slot_bytes))?;
-    let Some(geometry) = Geometry::stated(size, slot_bytes) else {
+    let recorded = read_u32(file, offset_of!(Header, recording))? == 1;
+    let trace_events = read_u32(file, offset_of!(Header, trace_events))?;
+    let recording = recorded.then_some(Recording { trace_events });
+    let Some(geometry) = Geometry::stated(size, slot_bytes, recording) else {
         return Ok(Err(Strange::Implausible { size, slot_bytes }));
     };
     let wanted = geometry.total_bytes() as u64;

@@ -4,10 +4,11 @@
 //! 0                    header            one page; written by the founder before the magic number
 //! 4096                 blocks[size]      one RankBlock per rank, each written by its rank
 //! 4096 + size * BLOCK  staging           per rank two buffers of `slot_bytes`, even rounds, odd rounds
+//!                      records           one per rank, if the job is recorded
 //! ```
 //!
-//! Offsets follow from the number of ranks and the slot size alone. A joiner computes them from the
-//! header's values and believes nothing else; it reads those values once.
+//! Offsets follow from the number of ranks, the slot size and what is recorded alone. A joiner
+//! computes them from the header's values and believes nothing else; it reads those values once.
 
 use core::mem::{align_of, offset_of, size_of};
 
@@ -16,6 +17,7 @@ use crate::{
     calls::CallLog,
     cell::{FailureWord, RankCell},
     primitive::{AtomicU32, AtomicU64},
+    recording::{FIXED_RECORD_BYTES, MAX_TRACE_EVENTS, Recording, record_bytes},
     sites::SiteTable,
     stall::StallRecord,
 };
@@ -24,7 +26,7 @@ use crate::{
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CobreShm");
 
 /// Changes with every change of this module or of a protocol that its memory carries.
-pub(crate) const LAYOUT_VERSION: u32 = 4;
+pub(crate) const LAYOUT_VERSION: u32 = 5;
 
 /// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
 /// is more than anybody has cores.
@@ -60,6 +62,10 @@ pub(crate) struct Header {
     /// The inode of the control segment that this one was split from; 0 for a job's own. For who
     /// looks from outside.
     pub(crate) parent: AtomicU64,
+    /// 1 if the ranks record what they do.
+    pub(crate) recording: AtomicU32,
+    /// How many events each of them keeps then.
+    pub(crate) trace_events: AtomicU32,
     /// How many ranks have joined; also the futex word on which rank 0 waits for them.
     pub(crate) joined: Arrivals,
     /// Changes when the job has formed.
@@ -101,6 +107,7 @@ pub(crate) const FINGERPRINT: u64 = {
     let facts = [
         size_of::<Header>(),
         offset_of!(Header, parent),
+        offset_of!(Header, recording),
         offset_of!(Header, joined),
         offset_of!(Header, ready),
         offset_of!(Header, failure),
@@ -116,6 +123,7 @@ pub(crate) const FINGERPRINT: u64 = {
         offset_of!(RankCell, sleepers),
         offset_of!(RankCell, presence),
         offset_of!(RankCell, waiting),
+        FIXED_RECORD_BYTES,
         size_of::<usize>(),
         cfg!(target_endian = "little") as usize,
     ];
@@ -134,6 +142,7 @@ pub(crate) const FINGERPRINT: u64 = {
 pub(crate) struct Geometry {
     size: usize,
     slot_bytes: usize,
+    recording: Option<Recording>,
 }
 
 impl Geometry {
@@ -143,19 +152,27 @@ impl Geometry {
         Self {
             size,
             slot_bytes: slot.max(MIN_SLOT),
+            recording: None,
         }
     }
 
+    /// The same with other records, or none.
+    pub(crate) fn recorded(self, recording: Option<Recording>) -> Self {
+        Self { recording, ..self }
+    }
+
     /// The geometry that a header states; `None` if no founder writes such values.
-    pub(crate) fn stated(size: u32, slot_bytes: u64) -> Option<Self> {
+    pub(crate) fn stated(size: u32, slot_bytes: u64, recording: Option<Recording>) -> Option<Self> {
         let geometry = Self {
             size: size as usize,
             slot_bytes: usize::try_from(slot_bytes).ok()?,
+            recording,
         };
         let plausible = (1..=MAX_RANKS).contains(&geometry.size)
             && geometry.slot_bytes >= MIN_SLOT
             && geometry.slot_bytes.is_multiple_of(PAGE)
-            && geometry.slot_bytes <= usize::MAX / 4 / MAX_RANKS;
+            && geometry.slot_bytes <= usize::MAX / 8 / MAX_RANKS
+            && recording.is_none_or(|recording| recording.trace_events <= MAX_TRACE_EVENTS);
         plausible.then_some(geometry)
     }
 
@@ -184,15 +201,29 @@ impl Geometry {
         (self.staging_offset() + rank * both, both)
     }
 
+    /// What the ranks record, if the job is recorded.
+    pub(crate) fn recording(self) -> Option<Recording> {
+        self.recording
+    }
+
+    /// The record of `rank`: offset and length; empty if the job is not recorded.
+    pub(crate) fn record_of(self, rank: usize) -> (usize, usize) {
+        let bytes = self
+            .recording
+            .map(|recording| record_bytes(self.size, recording));
+        let bytes = bytes.unwrap_or(0);
+        (self.staging_of(self.size).0 + rank * bytes, bytes)
+    }
+
     /// Bytes of the whole segment.
     pub(crate) fn total_bytes(self) -> usize {
-        self.staging_of(self.size).0
+        self.record_of(self.size).0
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Geometry, Header, MIN_SLOT, PAGE, RankBlock};
+    use super::{Geometry, Header, MIN_SLOT, PAGE, RankBlock, Recording};
     use core::mem::size_of;
 
     #[test]
@@ -221,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn records_follow_the_staging_and_change_nothing_before_them() {
+        let bare = Geometry::with_staging(3, 1 << 20);
+        let geometry = bare.recorded(Some(Recording { trace_events: 100 }));
+        assert_eq!(geometry.staging_of(2), bare.staging_of(2));
+        let mut end = bare.total_bytes();
+        for rank in 0..3 {
+            let (start, len) = geometry.record_of(rank);
+            assert_eq!((start, start % PAGE, len % PAGE), (end, 0, 0));
+            end = start + len;
+        }
+        assert_eq!(end, geometry.total_bytes());
+    }
+
+    #[test]
     fn a_header_with_absurd_values_is_not_believed() {
         for (size, slot) in [
             (0, 4096),
@@ -230,10 +275,10 @@ mod tests {
             (2, 4097),
             (2, u64::MAX - 4095),
         ] {
-            assert_eq!(Geometry::stated(size, slot), None, "{size} {slot}");
+            assert_eq!(Geometry::stated(size, slot, None), None, "{size} {slot}");
         }
         assert_eq!(
-            Geometry::stated(2, 1 << 20),
+            Geometry::stated(2, 1 << 20, None),
             Some(Geometry::with_staging(2, 4 << 20))
         );
     }

@@ -26,8 +26,8 @@
 //! | waiting and failing | `wait`, `failure` |
 //! | publish and await | `round` |
 //! | algorithms | `collective`, `reduce` |
-//! | calls: signature, log, explanation | `calls`, `sites`, `explain`, `core` |
-//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`board`], [`observer`], [`inspect`] |
+//! | calls: signature, log, explanation, record | `calls`, `sites`, `explain`, `recording`, `core` |
+//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`board`], [`recording`], [`observer`], [`inspect`] |
 #![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
 
 #[cfg(loom)]
@@ -89,6 +89,8 @@ mod numa;
 mod object;
 #[cfg(not(loom))]
 pub mod observer;
+#[cfg(not(loom))]
+pub mod recording;
 #[cfg(not(loom))]
 mod reduce;
 #[cfg(not(loom))]

@@ -14,6 +14,7 @@ use crate::{
     forming::{self, Named},
     layout::MAX_RANKS,
     primitive::Ordering,
+    recording::{self, RankRecord, Recording},
     wait,
 };
 
@@ -52,6 +53,18 @@ impl Observer {
     /// # Errors
     /// See [`InitError`].
     pub fn found(name: &str, size: usize) -> Result<Self, InitError> {
+        Self::found_recorded(name, size, None)
+    }
+
+    /// The same for a job that is recorded, if `recording` is given.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub fn found_recorded(
+        name: &str,
+        size: usize,
+        recording: Option<Recording>,
+    ) -> Result<Self, InitError> {
         let invalid = |variable, value, expected| InitError::InvalidVariable {
             variable,
             value,
@@ -64,7 +77,7 @@ impl Observer {
             return Err(invalid(SIZE_VAR, size.to_string(), expected));
         }
         let staging = config::staging_from_env()?;
-        let (control, named) = forming::found(name, size, staging, true)?;
+        let (control, named) = forming::found(name, size, staging, true, recording)?;
         Ok(Self {
             control,
             named: Some(named),
@@ -98,6 +111,17 @@ impl Observer {
     #[must_use]
     pub fn activity(&self, rank: usize) -> Activity {
         activity::of(&self.control, rank)
+    }
+
+    /// What `rank` has recorded so far; `None` if the job is not recorded, or the rank never joined.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn record(&self, rank: usize) -> Option<RankRecord> {
+        let record = self.control.record(rank)?;
+        // A rank that never joined has reserved no record: touching it might find no memory.
+        (self.membership(rank) != Membership::Absent).then(|| recording::read(record))
     }
 
     /// Rank `rank` with its record on the status board.

@@ -108,6 +108,14 @@ pub(crate) enum Audience {
     Nobody,
 }
 
+/// Told of the waits that last, in a job that is recorded.
+pub(crate) trait WaitWatch: core::fmt::Debug {
+    /// The rank begins to wait for `peer`.
+    fn begins(&self, peer: usize);
+    /// It has waited for `peer` to publish `round`, in vain or not.
+    fn ended(&self, peer: usize, round: u64);
+}
+
 /// One rank's way through the rounds of one collective.
 #[derive(Debug)]
 pub(crate) struct Rounds<'a, M> {
@@ -115,6 +123,7 @@ pub(crate) struct Rounds<'a, M> {
     rank: usize,
     operation: Operation,
     state: &'a mut RoundState,
+    watch: Option<&'a dyn WaitWatch>,
 }
 
 impl<'a, M: Members> Rounds<'a, M> {
@@ -132,7 +141,14 @@ impl<'a, M: Members> Rounds<'a, M> {
             rank,
             operation,
             state,
+            watch: None,
         }
+    }
+
+    /// Tells `watch` of the waits from now on; returns the next round.
+    pub(crate) fn watched_by(&mut self, watch: &'a dyn WaitWatch) -> u64 {
+        self.watch = Some(watch);
+        self.state.round + 1
     }
 
     pub(crate) fn members(&self) -> &'a M {
@@ -285,6 +301,7 @@ impl<'a, M: Members> Rounds<'a, M> {
         self.members.cell(peer).slot(round).payload.read(f)
     }
 
+    #[inline]
     fn await_arrival(&self, peer: usize, round: u64) -> Result<(), Stopped> {
         let wait = Wait {
             rank: self.rank,
@@ -292,7 +309,23 @@ impl<'a, M: Members> Rounds<'a, M> {
             peer,
             round,
         };
-        wait::for_round(self.members, &self.state.patience, wait)
+        if wait::is_over(self.members, wait) {
+            return Ok(());
+        }
+        self.await_absent(wait)
+    }
+
+    /// Waits for a peer that was not there.
+    #[cold]
+    fn await_absent(&self, wait: Wait) -> Result<(), Stopped> {
+        let patience = &self.state.patience;
+        let Some(watch) = self.watch else {
+            return wait::for_round(self.members, patience, wait);
+        };
+        watch.begins(wait.peer);
+        let end = wait::for_round(self.members, patience, wait);
+        watch.ended(wait.peer, wait.round);
+        end
     }
 
     /// Fails the job because `peer`'s publication is not what this rank's would be. Which calls

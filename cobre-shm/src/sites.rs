@@ -8,7 +8,7 @@ use core::panic::Location;
 use crate::primitive::{AtomicU32, Ordering, SharedBytes};
 
 /// Call sites remembered per rank.
-const SITES: usize = 64;
+pub(crate) const SITES: usize = 64;
 /// Bytes kept of a file's name: the end of it.
 const NAME_BYTES: usize = 112;
 /// Places of the process' own index; a power of two, twice the sites.
@@ -33,6 +33,14 @@ struct Site {
 impl SiteTable {
     /// `file:line` of site `number`, from 1.
     pub(crate) fn get(&self, number: u32) -> Option<String> {
+        let name = self.name(number)?;
+        let site = self.sites.get(number.checked_sub(1)? as usize)?;
+        // Relaxed: ordered by the Acquire that saw the name.
+        Some(format!("{name}:{}", site.line.load(Ordering::Relaxed)))
+    }
+
+    /// The name alone of site `number`, from 1.
+    pub(crate) fn name(&self, number: u32) -> Option<String> {
         #![allow(unsafe_code)]
         let site = self.sites.get(number.checked_sub(1)? as usize)?;
         // Acquire matches the Release in `set`.
@@ -42,15 +50,12 @@ impl SiteTable {
         // once, before `length`, which was seen set (if it is 0 nothing is copied).
         site.name
             .read(|bytes| unsafe { name.as_mut_ptr().copy_from_nonoverlapping(bytes, length) });
-        let name = String::from_utf8_lossy(&name[..length]);
-        let line = site.line.load(Ordering::Relaxed);
-        (length > 0).then(|| format!("{name}:{line}"))
+        (length > 0).then(|| String::from_utf8_lossy(&name[..length]).into_owned())
     }
 
-    fn set(&self, place: usize, location: &Location<'_>) {
+    fn set(&self, place: usize, file: &str, line: u32) {
         #![allow(unsafe_code)]
         let site = &self.sites[place];
-        let file = location.file();
         let tail = (file.len().saturating_sub(NAME_BYTES)..=file.len())
             .find(|&start| file.is_char_boundary(start))
             .map_or("", |start| &file[start..]);
@@ -58,7 +63,7 @@ impl SiteTable {
         // reads it before `length` is set.
         site.name
             .write(|bytes| unsafe { bytes.copy_from_nonoverlapping(tail.as_ptr(), tail.len()) });
-        site.line.store(location.line(), Ordering::Relaxed);
+        site.line.store(line, Ordering::Relaxed);
         // Release matches the Acquire in `get`.
         site.length.store(tail.len() as u32, Ordering::Release);
     }
@@ -67,8 +72,8 @@ impl SiteTable {
 /// A process' own index of the sites it has entered into its table.
 #[derive(Debug)]
 pub(crate) struct SiteIndex {
-    /// Open addressing by the address of the location.
-    places: [Option<(&'static Location<'static>, u32)>; PLACES],
+    /// Open addressing by the address of what a site was entered for.
+    places: [Option<(usize, u32)>; PLACES],
     entered: u32,
 }
 
@@ -87,26 +92,44 @@ impl SiteIndex {
         location: &'static Location<'static>,
         table: &SiteTable,
     ) -> u32 {
-        let address = core::ptr::from_ref(location).addr();
-        let mut at = address / align_of::<Location<'_>>() % PLACES;
+        let key = core::ptr::from_ref(location).addr();
+        self.number_of(key, table, || (location.file(), location.line()))
+    }
+
+    /// The number of what is known by the address `key` (of something that lives for ever), entering
+    /// its name and line if it is new.
+    #[inline]
+    pub(crate) fn number_of<'a>(
+        &mut self,
+        key: usize,
+        table: &SiteTable,
+        describe: impl FnOnce() -> (&'a str, u32),
+    ) -> u32 {
+        let mut at = key / align_of::<Location<'_>>() % PLACES;
         // Ends: the index is never more than half full.
         while let Some((known, number)) = self.places[at] {
-            if core::ptr::eq(known, location) {
+            if known == key {
                 return number;
             }
             at = (at + 1) % PLACES;
         }
-        self.enter(at, location, table)
+        self.enter(at, key, describe(), table)
     }
 
     #[cold]
-    fn enter(&mut self, at: usize, location: &'static Location<'static>, table: &SiteTable) -> u32 {
+    fn enter(
+        &mut self,
+        at: usize,
+        key: usize,
+        (name, line): (&str, u32),
+        table: &SiteTable,
+    ) -> u32 {
         if self.entered as usize == SITES {
             return 0;
         }
-        table.set(self.entered as usize, location);
+        table.set(self.entered as usize, name, line);
         self.entered += 1;
-        self.places[at] = Some((location, self.entered));
+        self.places[at] = Some((key, self.entered));
         self.entered
     }
 }

@@ -26,8 +26,8 @@ pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
     }
     let signature = Signature::new(Operation::SplitLocal, Element::NONE, 0);
     let parent = core.control();
-    // The same as the parent's, so the same on every rank.
-    let geometry = parent.geometry();
+    // The same as the parent's, so the same on every rank. Calls are recorded with the parent's.
+    let geometry = parent.geometry().recorded(None);
     let made = core.collective(signature, site, Ok(()), |rounds| {
         let file = match object::share(rounds, geometry.total_bytes(), geometry.total_bytes())? {
             Ok(file) => file,

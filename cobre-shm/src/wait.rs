@@ -134,17 +134,10 @@ pub(crate) struct Wait {
     pub(crate) round: u64,
 }
 
-/// Returns when what is waited for has been published.
+/// Whether what is waited for has been published.
 #[inline]
-pub(crate) fn for_round(
-    members: &impl Members,
-    patience: &Patience,
-    wait: Wait,
-) -> Result<(), Stopped> {
-    if has_arrived(members.cell(wait.peer), wait.round) {
-        return Ok(());
-    }
-    for_round_slowly(members, patience, wait)
+pub(crate) fn is_over(members: &impl Members, wait: Wait) -> bool {
+    has_arrived(members.cell(wait.peer), wait.round)
 }
 
 /// Whether the owner of `cell` has published `round`, or a later one of the same parity.
@@ -154,8 +147,9 @@ pub(crate) fn has_arrived(cell: &RankCell, round: u64) -> bool {
     cell.slot(round).stamp.load(Ordering::Acquire) >= stamp(round, 0)
 }
 
+/// Returns when what is waited for, and was not there, has been published.
 #[cold]
-fn for_round_slowly(
+pub(crate) fn for_round(
     members: &impl Members,
     patience: &Patience,
     wait: Wait,

@@ -72,8 +72,10 @@ impl Enrolment<'_> {
             return Err(self.taken(rank));
         }
         point::reached("locked");
-        let (offset, len) = self.control.geometry().staging_of(rank);
-        if let Err(error) = locks.reserve(offset as u64, len as u64) {
+        let geometry = self.control.geometry();
+        let mut own = [geometry.staging_of(rank), geometry.record_of(rank)].into_iter();
+        let reserved = own.try_for_each(|(at, len)| locks.reserve(at as u64, len as u64));
+        if let Err(error) = reserved {
             self.fail(rank, Kind::NoRoom(error.raw_os_error().unwrap_or(0)));
             return Err(self.no_room(error));
         }

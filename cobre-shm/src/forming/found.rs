@@ -11,7 +11,9 @@ use crate::{
     error::InitError,
     failure::FORMING,
     layout::Geometry,
-    leftovers, point, room,
+    leftovers, point,
+    recording::Recording,
+    room,
     segment::Segment,
     sys::{lock::LockFile, named, shm},
 };
@@ -33,9 +35,11 @@ pub(crate) fn found(
     size: usize,
     staging: usize,
     launched: bool,
+    recording: Option<Recording>,
 ) -> Result<(Control, Named), InitError> {
-    let geometry = Geometry::with_staging(size, staging);
+    let geometry = Geometry::with_staging(size, staging).recorded(recording);
     leftovers::sweep_made_up_names();
+    // For what the ranks reserve themselves as well, staging and records.
     if let Some(room) = room::shortage(geometry.total_bytes() as u64) {
         return Err(InitError::no_room(name, geometry, room::error(&room)));
     }

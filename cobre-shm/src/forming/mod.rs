@@ -44,7 +44,7 @@ pub(crate) fn join(config: &Config) -> Result<Control, InitError> {
     let start = Instant::now();
     let (control, named) = if config.rank == 0 && config.launcher.is_none() {
         refuse_members(config)?;
-        let (control, named) = found(&config.name, config.size, config.staging_bytes, false)?;
+        let (control, named) = found(&config.name, config.size, config.staging_bytes, false, None)?;
         (control, Some(named))
     } else {
         (open::open(config, start)?, None)

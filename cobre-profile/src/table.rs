@@ -1,0 +1,138 @@
+//! A profile as a table.
+
+use std::fmt::Write as _;
+
+use crate::profile::{Profile, Rank, Site};
+use crate::units::{bytes, percent, share, time};
+
+/// Call sites shown; the others are in the data.
+const SITES: usize = 20;
+/// The longest place shown: the end of it.
+const PLACE: usize = 36;
+
+/// The profile as text: call sites, ranks, verdict.
+#[must_use]
+pub fn table(profile: &Profile) -> String {
+    let mut text = format!(
+        "profile of {} on {} for {}\n",
+        count(profile.ranks.len(), "rank"),
+        count(profile.run.cores, "core"),
+        time(profile.elapsed_ns)
+    );
+    let shown = &profile.sites[..profile.sites.len().min(SITES)];
+    let header = [
+        "operation",
+        "call site",
+        "calls",
+        "bytes",
+        "mean",
+        "p99",
+        "total",
+        "wait",
+        "copy",
+        "last",
+    ];
+    let sites = shown.iter().map(|site| site_row(profile, site));
+    columns(&mut text, 2, header, sites);
+    let hidden = profile.sites.len() - shown.len();
+    if hidden > 0 {
+        let _ = writeln!(text, "  and {}", count(hidden, "more call site"));
+    }
+    let header = [
+        "rank", "time", "compute", "wait", "copy", "calls", "bytes", "",
+    ];
+    columns(&mut text, 0, header, profile.ranks.iter().map(rank_row));
+    for line in &profile.verdict {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+fn site_row(profile: &Profile, site: &Site) -> [String; 10] {
+    let last = (0..profile.ranks.len()).max_by_key(|&rank| site.came_last[rank]);
+    let last = last.filter(|&rank| site.came_last[rank] > 0 && profile.ranks.len() > 1);
+    [
+        site.operation.clone(),
+        end_of(site.place()),
+        site.calls.to_string(),
+        bytes(site.bytes),
+        time(site.mean_ns),
+        time(site.p99_ns),
+        time(site.time_ns),
+        share(site.waiting_ns, site.time_ns),
+        share(site.copying_ns(), site.time_ns),
+        last.map_or(String::new(), |rank| {
+            format!("rank {rank} {}", share(site.came_last[rank], site.calls))
+        }),
+    ]
+}
+
+fn rank_row(rank: &Rank) -> [String; 8] {
+    let of_time = |part| share(part, rank.elapsed_ns);
+    [
+        rank.rank.to_string(),
+        time(rank.elapsed_ns),
+        of_time(rank.computing_ns),
+        of_time(rank.waiting_ns),
+        of_time(rank.copying_ns),
+        rank.calls.to_string(),
+        bytes(rank.bytes),
+        match (rank.left, rank.elapsed_ns) {
+            (true, _) => bar(rank),
+            (false, 0) => "never joined".to_owned(),
+            (false, _) => "did not leave".to_owned(),
+        },
+    ]
+}
+
+/// Twenty characters: computing, waiting, copying.
+fn bar(rank: &Rank) -> String {
+    let upto = |part| (percent(part, rank.elapsed_ns) / 5.0).round() as usize;
+    let compute = upto(rank.computing_ns);
+    let wait = upto(rank.computing_ns + rank.waiting_ns);
+    (0..20)
+        .map(|at| match at {
+            _ if at < compute => '#',
+            _ if at < wait => '.',
+            _ => '=',
+        })
+        .collect()
+}
+
+/// Lines of cells, the first `left` columns and the last to the left.
+fn columns<const N: usize>(
+    text: &mut String,
+    left: usize,
+    header: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) {
+    let mut lines = vec![header.map(str::to_owned)];
+    lines.extend(rows);
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+    let widths: [usize; N] = core::array::from_fn(|column| width(column).unwrap_or(0));
+    for line in &lines {
+        let mut shown = String::new();
+        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+            let _ = if column < left || column + 1 == N {
+                write!(shown, "  {cell:<width$}")
+            } else {
+                write!(shown, "  {cell:>width$}")
+            };
+        }
+        let _ = writeln!(text, "{}", shown.trim_end());
+    }
+}
+
+fn end_of(place: &str) -> String {
+    let length = place.chars().count();
+    if length <= PLACE {
+        return place.to_owned();
+    }
+    let end = place.chars().skip(length + 1 - PLACE);
+    std::iter::once('…').chain(end).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
