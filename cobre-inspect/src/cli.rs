@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Remove what killed processes left in /dev/shm. Never touches what lives.
     Clean(Clean),
+    /// Draw a profile that `cobre-launch --profile FILE.json` wrote, as an SVG picture.
+    Plot(Plot),
 }
 
 #[derive(Args, Debug)]
@@ -38,6 +40,14 @@ pub(crate) struct Clean {
     /// Only say what is there.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Plot {
+    /// The profile.
+    pub(crate) profile: PathBuf,
+    /// The picture; standard output if it is not given.
+    pub(crate) picture: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -1,7 +1,8 @@
 //! What can go wrong, and what to do about it.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
+use cobre_profile::ReadError;
 use cobre_shm::inspect::Unreadable;
 
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,10 @@ pub(crate) enum Error {
     Unreadable { name: String, why: String },
     #[error("the job cannot be read any more: {0}")]
     Gone(#[from] Unreadable),
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{}: {why}", path.display())]
+    NoProfile { path: PathBuf, why: ReadError },
     #[error("{what}: {source}")]
     System {
         what: &'static str,

@@ -31,12 +31,15 @@ mod watch;
 
 use std::{
     ffi::OsString,
+    fs,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
     thread,
 };
 
 use clap::Parser;
+use cobre_profile::Profile;
 use serde::Serialize;
 
 use crate::{
@@ -104,6 +107,23 @@ fn command(cli: &Cli) -> Result<(), Error> {
             let swept = clean::clean(args.dry_run)?;
             print(json, &swept, || clean::show(&swept))
         }
+        Command::Plot(files) => plot(json, files),
+    }
+}
+
+fn plot(json: bool, files: &cli::Plot) -> Result<(), Error> {
+    let failed = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| Error::File { path, source }
+    };
+    let text = fs::read_to_string(&files.profile).map_err(failed(&files.profile))?;
+    let profile = Profile::from_json(&text).map_err(|why| Error::NoProfile {
+        path: files.profile.clone(),
+        why,
+    })?;
+    match &files.picture {
+        Some(path) => fs::write(path, cobre_profile::plot(&profile)).map_err(failed(path)),
+        None => print(json, &profile, || cobre_profile::plot(&profile)),
     }
 }
 

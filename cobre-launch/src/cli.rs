@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::binding::BindingArgs;
+use crate::recording::RecordingArgs;
 use crate::{JobExit, duration};
 
 const EXAMPLES: &str = "\
@@ -98,6 +99,8 @@ pub(crate) struct JobArgs {
     pub(crate) kill_grace: Duration,
     #[command(flatten)]
     pub(crate) binding: BindingArgs,
+    #[command(flatten)]
+    pub(crate) recording: RecordingArgs,
     /// Leave RAYON_NUM_THREADS and OMP_NUM_THREADS alone (otherwise, unless set: the rank's
     /// share of the usable cores).
     #[arg(long)]
@@ -183,7 +186,26 @@ fn parse_segment(words: &[OsString], index: usize) -> Result<Segment, clap::Erro
             }
         }
     }
-    Segment::from_arg_matches(&matches)
+    let segment = Segment::from_arg_matches(&matches)?;
+    match with_profile_file(words, segment.command.len()) {
+        Some(words) => parse_segment(&words, index),
+        None => Ok(segment),
+    }
+}
+
+/// `--profile FILE.json` means `--profile=FILE.json`; any other word after it is the program, which
+/// with its arguments has the last `program` words.
+fn with_profile_file(words: &[OsString], program: usize) -> Option<Vec<OsString>> {
+    let (options, program) = words.split_at(words.len().checked_sub(program)?);
+    let (option, before) = options.split_last()?;
+    let (file, after) = program.split_first()?;
+    let is_file = option == "--profile" && file.as_encoded_bytes().ends_with(b".json");
+    is_file.then(|| {
+        let mut joined = option.clone();
+        joined.push("=");
+        joined.push(file);
+        [before, &[joined], after].concat()
+    })
 }
 
 /// An error of ours in the dress of clap's.
@@ -236,6 +258,32 @@ mod tests {
         assert_eq!(segments[0].group.env, ["A=1"]);
         assert_eq!(segments[1].group.ranks, Some(3));
         assert_eq!(segments[1].command, ["b"]);
+    }
+
+    #[test]
+    fn the_file_of_a_profile_is_told_from_the_program() {
+        for (line, file, command) in [
+            ("--profile prog", "-", vec!["prog"]),
+            (
+                "--profile prog --profile x.json",
+                "-",
+                vec!["prog", "--profile", "x.json"],
+            ),
+            (
+                "--profile x.json -n 2 prog y.json",
+                "x.json",
+                vec!["prog", "y.json"],
+            ),
+            ("--profile=x -n 2 prog", "x", vec!["prog"]),
+            ("--profile -- x.json", "-", vec!["x.json"]),
+        ] {
+            let segment = &segments(line)[0];
+            let profile = segment.job.recording.profile.as_deref();
+            assert_eq!(profile, Some(std::path::Path::new(file)), "{line}");
+            assert_eq!(segment.command, command, "{line}");
+        }
+        assert!(segments("prog")[0].job.recording.profile.is_none());
+        assert!(error("--profile x.json").contains("required"));
     }
 
     #[test]

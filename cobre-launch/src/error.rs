@@ -76,6 +76,16 @@ pub(crate) enum LaunchError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A file for a report could not be made.
+    #[error("{option}: cannot create `{}`: {source}", path.display())]
+    ReportFile {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Something that the kernel gives every process was refused.
     #[error("{what} failed: {source}")]
     System {
@@ -106,6 +116,7 @@ impl LaunchError {
             | Self::Found(_)
             | Self::OutputDir { .. }
             | Self::Report { .. }
+            | Self::ReportFile { .. }
             | Self::System { .. } => JobExit::Launcher,
         }
     }

@@ -2,6 +2,7 @@
 
 use cobre_comm_trait::{CommError, FailureCause};
 use cobre_shm::observer::Observer;
+use cobre_shm::recording::{RankRecord, Recording};
 
 pub(crate) use cobre_shm::observer::Membership;
 
@@ -18,9 +19,13 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Founds the job `name` of `size` ranks.
-    pub(crate) fn found(name: String, size: usize) -> Result<Self, LaunchError> {
-        let observer = Observer::found(&name, size).map_err(Box::new)?;
+    /// Founds the job `name` of `size` ranks, which record what `recording` says.
+    pub(crate) fn found(
+        name: String,
+        size: usize,
+        recording: Option<Recording>,
+    ) -> Result<Self, LaunchError> {
+        let observer = Observer::found_recorded(&name, size, recording).map_err(Box::new)?;
         Ok(Self {
             name,
             size,
@@ -68,6 +73,12 @@ impl Job {
     /// The failure that the ranks are told of, if there is one.
     pub(crate) fn first_failure(&self) -> Option<CommError> {
         self.observer.first_failure()
+    }
+
+    /// What each rank has recorded, if it was to record anything.
+    pub(crate) fn records(&self) -> Vec<Option<RankRecord>> {
+        let ranks = 0..self.size;
+        ranks.map(|rank| self.observer.record(rank)).collect()
     }
 
     /// Takes the name away, whoever still wants to join; again is no error.

@@ -32,6 +32,7 @@ mod oom;
 mod output;
 mod plan;
 mod program;
+mod recording;
 mod report;
 mod scene;
 mod signal;
@@ -56,6 +57,7 @@ use crate::guard::Guard;
 use crate::job::Job;
 use crate::oom::OomKills;
 use crate::plan::{Identity, Plan};
+use crate::recording::Reports;
 use crate::supervise::{Attempt, Supervisor};
 use crate::sys::Inheritance;
 
@@ -94,6 +96,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
     let inheritance = spawn::prepare(&signals);
     let files = files::create(&plan)?;
     let report = files::create_report(&plan)?;
+    let reports = Reports::open(&plan.recording)?;
     let start = Instant::now();
     let deadline = plan.timeout.and_then(|limit| start.checked_add(limit));
     let mut number = 0;
@@ -104,7 +107,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
         let finished = Supervisor::new(attempt, &mut signals).and_then(Supervisor::run)?;
         files::write_report(&plan, report.as_ref(), finished.report.as_ref())?;
         if !finished.may_restart || number == plan.max_restarts {
-            return Ok(finished.exit);
+            return Ok(reports.write(&plan, &finished.records, finished.exit));
         }
         number += 1;
     }
@@ -121,7 +124,8 @@ fn start_job<'a>(
     let identity = Identity::new(number);
     let oom_kills = OomKills::begin();
     let guard = Guard::fork(plan, &identity, inheritance)?;
-    let job = Job::found(identity.name, plan.ranks.len())?;
+    let recording = plan.recording.recording();
+    let job = Job::found(identity.name, plan.ranks.len(), recording)?;
     let since = Instant::now();
     Ok(Attempt {
         plan,

@@ -15,6 +15,7 @@ use crate::binding::{self, BindingArgs, Bindings};
 use crate::cli::{Segment, StdinMode};
 use crate::error::LaunchError;
 use crate::program;
+use crate::recording::RecordingArgs;
 
 /// The variables that say who a rank is: nobody else may set them.
 const IDENTITY: [&str; 5] = [NAME_VAR, RANK_VAR, SIZE_VAR, LAUNCHER_VAR, ATTEMPT_VAR];
@@ -30,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) ranks: Vec<Rank>,
     pub(crate) cores: usize,
     pub(crate) binding: BindingArgs,
+    pub(crate) recording: RecordingArgs,
     pub(crate) label: bool,
     pub(crate) output_dir: Option<PathBuf>,
     pub(crate) stdin: StdinMode,
@@ -123,6 +125,7 @@ impl Plan {
             ranks,
             cores,
             binding: job.binding,
+            recording: job.recording,
             label: job.label,
             output_dir: job.output_dir,
             stdin: job.stdin,

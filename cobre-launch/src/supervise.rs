@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use cobre_comm_trait::FailureCause;
+use cobre_shm::recording::RankRecord;
 
 use crate::channel::RankSet;
 use crate::ending::{Ending, Reason, Step};
@@ -64,6 +65,8 @@ pub(crate) struct Finished {
     /// It failed, and nobody wanted it to end: it may be tried again.
     pub(crate) may_restart: bool,
     pub(crate) report: Option<Report>,
+    /// What the ranks recorded, if they were to.
+    pub(crate) records: Vec<Option<RankRecord>>,
 }
 
 /// Watches one job.
@@ -183,6 +186,7 @@ impl<'a> Supervisor<'a> {
         Finished {
             exit,
             may_restart: self.may_restart(),
+            records: self.job.records(),
             report: self.report,
         }
     }

@@ -10,6 +10,7 @@
 //! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
 //! | `timeout:SECONDS` | limits how long later calls wait | nothing |
 //! | `child:STEP` | starts this program with that step, and waits for it | what it prints |
+//! | `others-sleep:NUMBER` | waits until all others sleep in their collective of this number | nothing |
 //! | `leave` | drops the communicator | `left` |
 //! | `busy` | computes for ever | nothing |
 //! | `stop-on-error`, `abort-on-error:CODE` | from now on an error ends it with 3, or the job | nothing |
@@ -23,7 +24,8 @@ use std::io::{Write, stdin, stdout};
 use cobre_comm_trait::{
     CommError, Communicator, ReduceOp, RegionReader, SharedMemoryProvider, SharedRegion,
 };
-use cobre_shm::{ShmComm, ShmReader, ShmRegion};
+use cobre_shm::board::Member;
+use cobre_shm::{Activity, ShmComm, ShmReader, ShmRegion};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -81,6 +83,7 @@ impl Rank {
                 let limit = std::time::Duration::try_from_secs_f64(rest.parse()?)?;
                 self.comm()?.set_timeout(Some(limit));
             }
+            "others-sleep" => return self.until_others_sleep(rest.parse()?),
             "stop-on-error" => self.stop_on_error = true,
             "abort-on-error" => self.abort_on_error = Some(rest.parse()?),
             "name" => return print(&format!("name {}", std::env::var("COBRE_SHM_NAME")?)),
@@ -97,6 +100,19 @@ impl Rank {
                 let outcome = self.collective(step)?;
                 return self.tell(step, outcome);
             }
+        }
+        Ok(())
+    }
+
+    /// Returns when every other rank sleeps in its collective `number`.
+    fn until_others_sleep(&self, number: u64) -> Result<(), Failure> {
+        let comm = self.comm()?;
+        let sleeps = |member: Member| match member.activity {
+            Some(Activity::Waiting { call, .. }) => call.is_some_and(|call| call.number == number),
+            _ => member.index == comm.rank(),
+        };
+        while !comm.board().into_iter().all(sleeps) {
+            std::thread::yield_now();
         }
         Ok(())
     }

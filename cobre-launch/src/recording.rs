@@ -1,0 +1,168 @@
+//! `--profile` and `--trace`: what the ranks are to record, and what is made of it at the end.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cobre_profile::{Profile, Run};
+use cobre_shm::recording::{MAX_TRACE_EVENTS, RankRecord, Recording};
+
+use crate::JobExit;
+use crate::error::LaunchError;
+use crate::plan::Plan;
+
+/// As a file's name: the report itself is wanted, at the end of the job's output.
+const STANDARD_ERROR: &str = "-";
+
+/// What the user wants to see of where time goes.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Seeing where the time goes, before the first program")]
+pub(crate) struct RecordingArgs {
+    /// At the end, however it comes, show where the time went: per call site, per rank, and who
+    /// waited for whom; with a FILE that ends in `.json`, write that as data.
+    #[arg(
+        long,
+        value_name = "FILE.json",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = STANDARD_ERROR
+    )]
+    pub(crate) profile: Option<PathBuf>,
+    /// Write a timeline of the ranks' last events in the trace format of Chrome and Perfetto.
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) trace: Option<PathBuf>,
+    /// How many events each rank keeps for --trace, 32 bytes each.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1 << 16,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TRACE_EVENTS))
+    )]
+    pub(crate) trace_events: u32,
+}
+
+impl RecordingArgs {
+    /// What the ranks are to record.
+    pub(crate) fn recording(&self) -> Option<Recording> {
+        let wanted = self.profile.is_some() || self.trace.is_some();
+        let trace_events = match &self.trace {
+            Some(_) => self.trace_events,
+            None => 0,
+        };
+        wanted.then_some(Recording { trace_events })
+    }
+}
+
+/// Where the report of a recorded job goes.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    profile: Option<Target>,
+    trace: Option<Target>,
+}
+
+#[derive(Debug)]
+struct Target {
+    path: PathBuf,
+    /// `None` for standard error.
+    file: Option<File>,
+}
+
+impl Target {
+    /// Opened before the job starts, so that nobody runs for hours for nothing.
+    fn open(option: &'static str, path: &Path) -> Result<Self, LaunchError> {
+        let file = (path != Path::new(STANDARD_ERROR)).then(|| File::create(path));
+        let file = file.transpose().map_err(|source| LaunchError::ReportFile {
+            option,
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+}
+
+impl Reports {
+    /// Creates the files.
+    pub(crate) fn open(args: &RecordingArgs) -> Result<Self, LaunchError> {
+        let open = |option, path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| Target::open(option, path)).transpose()
+        };
+        Ok(Self {
+            profile: open("--profile", &args.profile)?,
+            trace: open("--trace", &args.trace)?,
+        })
+    }
+
+    /// Says and writes what the ranks of the job, which has ended, have recorded. Returns its exit,
+    /// which is no success if that failed.
+    pub(crate) fn write(
+        self,
+        plan: &Plan,
+        records: &[Option<RankRecord>],
+        exit: JobExit,
+    ) -> JobExit {
+        let written = [
+            self.profile
+                .map(|target| write_profile(target, plan, exit, records)),
+            self.trace.map(|target| write_trace(target, records)),
+        ];
+        let failed = written.into_iter().flatten().any(|done| !done);
+        match exit {
+            JobExit::Success if failed => JobExit::Launcher,
+            exit => exit,
+        }
+    }
+}
+
+fn write_profile(
+    target: Target,
+    plan: &Plan,
+    exit: JobExit,
+    records: &[Option<RankRecord>],
+) -> bool {
+    let run = Run {
+        program: plan.program(0).name.to_string_lossy().into_owned(),
+        cores: plan.cores,
+        exit_code: exit.code(),
+    };
+    let profile = Profile::new(run, records);
+    let Some(file) = target.file else {
+        say(&cobre_profile::table(&profile));
+        return true;
+    };
+    for line in &profile.verdict {
+        say(&format!("{line}\n"));
+    }
+    let mut out = BufWriter::new(file);
+    let written = profile.to_json(&mut out).and_then(|()| out.flush());
+    told("profile", &target.path, written)
+}
+
+fn write_trace(target: Target, records: &[Option<RankRecord>]) -> bool {
+    let written = match target.file {
+        Some(file) => cobre_profile::trace(BufWriter::new(file), records),
+        None => cobre_profile::trace(io::stderr().lock(), records),
+    };
+    told("trace", &target.path, written)
+}
+
+fn told(what: &str, path: &Path, written: io::Result<()>) -> bool {
+    match &written {
+        Ok(()) => say(&format!("the {what} is in {}\n", path.display())),
+        Err(error) => say(&format!(
+            "the {what} cannot be written to {}: {error}\n",
+            path.display()
+        )),
+    }
+    written.is_ok()
+}
+
+/// On standard error: the ranks have written everything by now.
+fn say(text: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = write!(io::stderr().lock(), "cobre-launch: {text}");
+}
