@@ -1,6 +1,6 @@
 //! The communicator: argument checks, signatures, and the collectives below.
 
-use core::{panic::Location, time::Duration};
+use core::{ops::Range, panic::Location, time::Duration};
 use std::sync::Arc;
 
 use cobre_comm_trait::{
@@ -16,6 +16,7 @@ use crate::{
     config::{Config, WaitPolicy},
     control::Control,
     core::Core,
+    dynamic::{self, Chunking, Dynamic},
     error::InitError,
     exit, forming, split,
     topology::{Machine, Packed, RankPlace, Topology},
@@ -154,6 +155,21 @@ impl ShmComm {
     #[must_use]
     pub fn trace_layer(&self) -> crate::recording::TraceLayer {
         crate::recording::TraceLayer::new(self.core.recorder().cloned())
+    }
+
+    /// Shares out the indices of `range`, which all ranks give alike, among the ranks as they become
+    /// free; each index gets one result of type `T`. Collective.
+    ///
+    /// # Errors
+    /// [`CommError::AllocationFailed`] if the results do not fit into shared memory, and the errors of
+    /// every collective.
+    #[track_caller]
+    pub fn dynamic<T: CommData>(
+        &self,
+        range: Range<usize>,
+        chunking: Chunking,
+    ) -> Result<Dynamic<T>, CommError> {
+        dynamic::create(&self.core, range, chunking, Location::caller())
     }
 
     #[cfg(feature = "cobre-comm")]

@@ -202,6 +202,11 @@ impl Core {
         failure::raise(&*self.control, Failure::new(self.rank, operation, kind));
     }
 
+    /// The job's first failure, if there is one, which this rank has now been told of.
+    pub(crate) fn failed(&self) -> Option<CommError> {
+        failure::first(&*self.control).map(|_| self.learn())
+    }
+
     /// The job's first failure, which this rank has now been told of.
     #[cold]
     fn learn(&self) -> CommError {

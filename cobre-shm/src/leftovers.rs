@@ -4,7 +4,7 @@
 //! forming, or to nobody: its founder was killed. The kernel knows which, by the founder's lock
 //! ([`crate::sys::named`]), so nothing that lives is ever removed.
 
-use std::{fs, io, os::unix::fs::MetadataExt};
+use std::{fs::File, io, os::unix::fs::MetadataExt};
 
 use crate::{
     forming::{Found, founder, look},
@@ -47,11 +47,7 @@ pub enum LeftoverState {
 /// `/dev/shm` cannot be read.
 pub fn leftovers() -> io::Result<Vec<Leftover>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(shm::FOLDER)? {
-        let name = entry?.file_name();
-        let Some(name) = name.to_str().map(|name| format!("/{name}")) else {
-            continue;
-        };
+    for name in shm::names()? {
         found.extend(examine(&name));
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -83,9 +79,7 @@ pub fn sweep() -> io::Result<Vec<Leftover>> {
 /// Removes abandoned names that jobs made up for themselves, before a job begins. Says nothing: who
 /// wants to know asks [`sweep`].
 pub(crate) fn sweep_made_up_names() {
-    let entries = fs::read_dir(shm::FOLDER).into_iter().flatten();
-    for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-        let name = format!("/{name}");
+    for name in shm::names().unwrap_or_default() {
         if names::is_random(&name) {
             let _ = remove(&name);
         }
@@ -102,7 +96,7 @@ pub(crate) fn remove(name: &str) -> io::Result<bool> {
 
 /// What stands under `name`; `None` if it is no job's.
 fn examine(name: &str) -> Option<Leftover> {
-    let leftover = |file: Option<&fs::File>, state| {
+    let leftover = |file: Option<&File>, state| {
         let meta = file.and_then(|file| file.metadata().ok());
         Some(Leftover {
             name: name.to_owned(),

@@ -7,7 +7,7 @@
 //! let comm = cobre_shm::init()?;
 //! let mut total = [0];
 //! comm.allreduce(&[comm.rank() as u64 + 1], &mut total, ReduceOp::Sum)?;
-//! assert_eq!(total[0], (1..=comm.size() as u64).sum());
+//! assert_eq!(total[0], (1..=comm.size() as u64).sum::<u64>());
 //! # Ok(())
 //! # }
 //! ```
@@ -15,6 +15,9 @@
 //! `cobre-launch -n 8 program` starts eight ranks of it. Started alone the same program is a job of
 //! one. Without a launcher, start each rank with `COBRE_SHM_NAME`, `COBRE_SHM_RANK` and
 //! `COBRE_SHM_SIZE` set, in any order.
+//!
+//! While it runs, a rank says how it is doing through [`ShmComm::status`], and anybody may look: see
+//! [`board`]. Uneven work is shared out with [`ShmComm::dynamic`].
 //!
 //! The contract of every call is that of [`cobre_comm_trait`]; here is how it is kept. Layers point
 //! one way:
@@ -27,7 +30,7 @@
 //! | publish and await | `round` |
 //! | algorithms | `collective`, `reduce` |
 //! | calls: signature, log, explanation, record | `calls`, `sites`, `explain`, `recording`, `core` |
-//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`board`], [`recording`], [`observer`], [`inspect`] |
+//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`Dynamic`], [`board`], [`recording`], [`observer`], [`inspect`] |
 #![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
 
 #[cfg(loom)]
@@ -65,6 +68,8 @@ mod config;
 mod control;
 #[cfg(not(loom))]
 mod core;
+#[cfg(not(loom))]
+mod dynamic;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
@@ -122,6 +127,7 @@ pub use self::{
         ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, INTERLEAVE_VAR, LAUNCHER_VAR, NAME_VAR, RANK_VAR,
         SIZE_VAR, STAGING_VAR, STATUS_INTERVAL_VAR, TIMEOUT_VAR, WAIT_VAR, WaitPolicy,
     },
+    dynamic::{Chunk, Chunking, Claims, Dynamic, Results, WorkError},
     error::InitError,
     layout::MAX_RANKS,
     leftovers::{Leftover, LeftoverState, leftovers, sweep},

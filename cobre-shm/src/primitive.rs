@@ -3,7 +3,7 @@
 
 #[cfg(not(loom))]
 mod imp {
-    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
     /// Bytes that one rank writes and others read, at times that the round protocol separates.
     #[derive(Debug)]

@@ -27,6 +27,13 @@ impl Segment {
         Ok(Self { map: map.into() })
     }
 
+    /// Maps the first `len` bytes of `file` for reading alone.
+    #[cfg(feature = "boards")]
+    pub(crate) fn map_read_only(file: &File, len: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(len).map_raw_read_only(file)?;
+        Ok(Self { map })
+    }
+
     /// Zeroed memory of this process alone.
     pub(crate) fn private(len: usize) -> io::Result<Self> {
         let map = MmapOptions::new().len(len).map_anon()?.into();

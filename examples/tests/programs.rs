@@ -37,3 +37,22 @@ fn collectives_prints_a_line_per_collective_and_size() {
     let printed = printed_by(env!("CARGO_BIN_EXE_collectives"));
     assert_eq!(printed.lines().count(), 3 + 1 + 3 * 7, "{printed}");
 }
+
+#[test]
+fn work_goes_to_who_is_free_and_never_to_who_is_gone() {
+    let printed = printed_by(env!("CARGO_BIN_EXE_services"));
+    let answers: Vec<&str> = printed
+        .lines()
+        .filter(|line| !line.starts_with(' ') && !line.is_empty())
+        .collect();
+    assert_eq!(
+        answers,
+        [
+            "D has work: least_loaded chose B",
+            "B has more: least_loaded chose D",
+            "D shuts down: least_loaded chose B",
+            "B is gone: least_loaded found nobody who takes work",
+        ]
+    );
+    assert!(printed.contains("\n  D: busy, queue 5, "), "{printed}");
+}

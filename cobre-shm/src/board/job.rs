@@ -39,6 +39,8 @@ pub(crate) fn member(control: &Control, rank: usize, own: Option<usize>) -> Memb
         name: format!("rank {rank}"),
         pid: (pid != 0).then_some(pid),
         alive: here,
+        weight: 1.0,
+        class: 0,
         state: state(control, rank, record.as_ref(), &activity),
         record,
         activity: Some(activity),

@@ -17,6 +17,10 @@ pub struct Member {
     pub pid: Option<u32>,
     /// Whether the kernel says that its process lives.
     pub alive: bool,
+    /// How much of the work it shall get, relative to the others; 1 in a job.
+    pub weight: f64,
+    /// Its priority class; 0 in a job.
+    pub class: u32,
     /// What it is doing; in a job the collectives count before what it said.
     pub state: State,
     /// What it said last; `None` if it published so fast that no attempt to read succeeded.

@@ -29,21 +29,29 @@ pub(crate) mod latch;
 #[cfg(not(loom))]
 mod member;
 #[cfg(not(loom))]
+mod policy;
+#[cfg(not(loom))]
 mod publisher;
 #[cfg(not(loom))]
 mod record;
 #[cfg(not(loom))]
 pub(crate) mod refresher;
 #[cfg(not(loom))]
+mod route;
+#[cfg(not(loom))]
 mod service;
+#[cfg(all(not(loom), feature = "boards"))]
+pub mod standing;
 
 #[cfg(not(loom))]
 pub(crate) use self::record::RecordLatch;
 #[cfg(not(loom))]
 pub use self::{
     member::Member,
+    policy::{Classes, EstimatedCompletion, LeastLoaded, Smoothed, Weighted, policy_by_name},
     publisher::Publisher,
     record::{Load, Progress, Record, State, TEXT_BYTES, Text},
+    route::{Candidate, Choice, Considered, Cost, DEFAULT_STALENESS, Dropped, Policy},
 };
 
 /// The clock of records: nanoseconds of the monotonic clock, the same for all processes of the

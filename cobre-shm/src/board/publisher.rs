@@ -12,6 +12,9 @@ use crate::sys::{clock, process, usage};
 /// The time constant of the smoothed queue.
 const SMOOTHING: Duration = Duration::from_secs(10);
 
+/// What of a record is published.
+type Keep = Box<dyn Fn(&mut Record) + Send + Sync>;
+
 /// Where a record lies; keeps its memory.
 pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// The record's latch, which this process alone writes.
@@ -28,12 +31,20 @@ pub struct Publisher {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     home: Box<dyn Home>,
+    /// Takes away what the board does not want; `None` if it wants everything.
+    keep: Option<Keep>,
     current: Mutex<Current>,
     /// The process generation that is the member; a forked child's differs.
     generation: u32,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shared = f.debug_struct("Shared");
+        shared.field("home", &self.home).finish_non_exhaustive()
+    }
 }
 
 /// The record as this process knows it, and what its averages are made from.
@@ -45,9 +56,23 @@ struct Current {
 
 impl Publisher {
     pub(crate) fn new(home: impl Home + 'static) -> Self {
+        Self::with(home, None)
+    }
+
+    /// A publisher of what `keep` lets through.
+    #[cfg(feature = "boards")]
+    pub(crate) fn publishing(
+        home: impl Home + 'static,
+        keep: impl Fn(&mut Record) + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(home, Some(Box::new(keep)))
+    }
+
+    fn with(home: impl Home + 'static, keep: Option<Keep>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 home: Box::new(home),
+                keep,
                 current: Mutex::default(),
                 generation: process::generation(),
             }),
@@ -118,6 +143,9 @@ impl Publisher {
         };
         let before = current.record.load;
         change(current);
+        if let Some(keep) = &self.shared.keep {
+            keep(&mut current.record);
+        }
         let load = &mut current.record.load;
         load.updated_ns = clock::now();
         // What was the queue until now, weighed by how long it was; a low-pass of first order.

@@ -173,7 +173,7 @@ impl Load {
     }
 
     /// The front of what the latch holds; `None` if its writer was faster all the time.
-    #[cfg_attr(not(test), expect(dead_code, reason = "routing follows"))]
+    #[cfg(any(test, feature = "boards"))]
     #[inline]
     pub(crate) fn read(latch: &RecordLatch) -> Option<Self> {
         latch.read().map(|words| Self::decode(&words))

@@ -139,6 +139,6 @@ mod tests {
         assert_eq!(sums[1], [0, (8..16).sum()]);
         assert_eq!(sums[5 * BUCKETS / 8], [1, 0]);
         let total: u64 = sums.iter().map(|[_, calling]| calling).sum();
-        assert_eq!(total, (0..BUCKETS as u64).sum());
+        assert_eq!(total, (0..BUCKETS as u64).sum::<u64>());
     }
 }

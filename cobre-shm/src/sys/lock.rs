@@ -66,6 +66,23 @@ impl LockFile {
         }
     }
 
+    /// Gives back the lock on `byte`.
+    #[cfg(feature = "boards")]
+    pub(crate) fn unlock(&self, byte: usize) -> io::Result<()> {
+        let mut lock = flock(byte);
+        lock.l_type = libc::F_UNLCK as libc::c_short;
+        fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &mut lock)
+    }
+
+    /// Whether another open file holds the lock on any of the first `bytes` bytes.
+    #[cfg(feature = "boards")]
+    pub(crate) fn is_any_held(&self, bytes: usize) -> io::Result<bool> {
+        let mut lock = flock(0);
+        lock.l_len = bytes as libc::off_t;
+        fcntl(self.0.as_raw_fd(), libc::F_OFD_GETLK, &mut lock)?;
+        Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+    }
+
     /// Reserves pages of the locked object; see [`shm::reserve`].
     pub(crate) fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
         shm::reserve(&self.0, offset, len)

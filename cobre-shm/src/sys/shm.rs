@@ -50,6 +50,39 @@ pub(crate) fn open(name: &str) -> io::Result<File> {
     Ok(mman::shm_open(name, flags, Mode::empty())?.into())
 }
 
+/// Opens an existing object for reading alone.
+#[cfg(feature = "boards")]
+pub(crate) fn open_read_only(name: &str) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW;
+    Ok(mman::shm_open(name, flags, Mode::empty())?.into())
+}
+
+/// Gives an object that has no name the name `name`, unless it exists.
+#[cfg(feature = "boards")]
+pub(crate) fn link(file: &File, name: &str) -> io::Result<()> {
+    use nix::{
+        fcntl::{AT_FDCWD, AtFlags},
+        unistd::linkat,
+    };
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let to = format!("{FOLDER}{name}");
+    let follow = AtFlags::AT_SYMLINK_FOLLOW;
+    Ok(linkat(
+        AT_FDCWD,
+        from.as_str(),
+        AT_FDCWD,
+        to.as_str(),
+        follow,
+    )?)
+}
+
+/// The names of all objects.
+pub(crate) fn names() -> io::Result<Vec<String>> {
+    let entries = std::fs::read_dir(FOLDER)?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.map(|name| format!("/{name}")).collect())
+}
+
 /// Removes the name; the memory stays until the last descriptor and mapping are gone.
 pub(crate) fn unlink(name: &str) -> io::Result<()> {
     Ok(mman::shm_unlink(name)?)

@@ -77,6 +77,11 @@ impl<T: CommData> ShmRegion<T> {
         Ok(Self(Table { memory, len }))
     }
 
+    /// The elements, for who keeps an order of accesses of its own instead of the epochs.
+    pub(crate) fn address(&self) -> *mut T {
+        self.0.all().0
+    }
+
     /// Where the pages were asked to lie, and where they are. Not collective.
     #[must_use]
     pub fn placement(&self) -> WindowPlacement {

@@ -1,0 +1,281 @@
+//! A board seen by those who only look.
+
+use std::{fs::File, io};
+
+use super::{
+    description::Description,
+    error::BoardError,
+    gate::{Gate, is_named},
+    layout::{self, Geometry, Seat},
+};
+use crate::{
+    board::{
+        Candidate, Choice, LeastLoaded, Load, Member, Policy, Record,
+        route::{self},
+    },
+    primitive::Ordering,
+    segment::Segment,
+    sys::{
+        clock,
+        lock::{self, LockFile},
+        shm,
+    },
+};
+
+/// A board, mapped for reading: for members and clients, who look often.
+///
+/// Whoever can write the board (this user) could also cut it short, which would end this process; to
+/// be safe from that too, use [`Snapshot`].
+#[derive(Debug)]
+pub struct Board {
+    description: Description,
+    geometry: Geometry,
+    segment: Segment,
+    file: File,
+}
+
+/// Members to choose among.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Team {
+    members: Vec<usize>,
+}
+
+impl Board {
+    /// Opens the board `name`, with or without the slash, for reading.
+    ///
+    /// # Errors
+    /// [`BoardError::NotFound`], [`BoardError::NotABoard`], [`BoardError::System`].
+    pub fn open(name: &str) -> Result<Self, BoardError> {
+        let (name, file) = open(name)?;
+        let (description, geometry) = layout::read(&file, &name)?;
+        Self::map(file, description, geometry)
+            .map_err(|source| BoardError::system(&name, "map", source))
+    }
+
+    pub(super) fn map(
+        file: File,
+        description: Description,
+        geometry: Geometry,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            segment: Segment::map_read_only(&file, geometry.total_bytes())?,
+            description,
+            geometry,
+            file,
+        })
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What the board's members agree on.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The members of `team`.
+    ///
+    /// # Errors
+    /// [`BoardError::UnknownTeam`].
+    pub fn team(&self, team: &str) -> Result<Team, BoardError> {
+        team_of(&self.description, Some(team))
+    }
+
+    /// All members as a team.
+    #[must_use]
+    pub fn everybody(&self) -> Team {
+        Team {
+            members: (0..self.geometry.members).collect(),
+        }
+    }
+
+    fn seat(&self, member: usize) -> &Seat {
+        Seat::at(&self.segment, self.geometry.seat(member))
+    }
+
+    /// What member `index` says: one record, whole; `None` if it published so fast that no attempt to
+    /// read succeeded.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    #[must_use]
+    #[inline]
+    pub fn record(&self, index: usize) -> Option<Record> {
+        assert!(index < self.geometry.members);
+        Record::read(&self.seat(index).record)
+    }
+
+    /// All members as they are just now.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked who lives.
+    pub fn members(&self) -> Result<Vec<Member>, BoardError> {
+        let member = |index| {
+            let seat = self.seat(index);
+            let pid = seat.pid.load(Ordering::Relaxed);
+            let alive = lock::is_held(&self.file, index)?;
+            let record = Record::read(&seat.record);
+            Ok(layout::seen(&self.description, index, pid, alive, record))
+        };
+        let members: io::Result<_> = (0..self.geometry.members).map(member).collect();
+        members.map_err(|source| BoardError::system(&self.description.name, "examine", source))
+    }
+
+    /// The member of `team` that `policy` chooses; `None` if nobody takes work.
+    #[must_use]
+    pub fn choose(&self, team: &Team, policy: &(impl Policy + ?Sized)) -> Option<usize> {
+        let candidate = |index: usize| {
+            let config = &self.description.members[index];
+            Some(Candidate {
+                load: Load::read(&self.seat(index).record)?,
+                weight: config.weight,
+                class: config.class,
+            })
+        };
+        let limits = (clock::now(), self.description.staleness());
+        // When the kernel cannot be asked, nobody is declared dead.
+        let is_alive = |index| lock::is_held(&self.file, index).unwrap_or(true);
+        route::choose(&team.members, policy, limits, candidate, is_alive)
+    }
+
+    /// The least loaded member of the team of this name; `None` if nobody takes work.
+    ///
+    /// # Errors
+    /// [`BoardError::UnknownTeam`].
+    pub fn least_loaded(&self, team: &str) -> Result<Option<&str>, BoardError> {
+        let chosen = self.choose(&self.team(team)?, &LeastLoaded);
+        Ok(chosen.map(|index| self.description.members[index].name.as_str()))
+    }
+
+    /// What [`choose`](Self::choose) chooses, and why.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked who lives.
+    pub fn explain(
+        &self,
+        team: &Team,
+        policy: &(impl Policy + ?Sized),
+    ) -> Result<Choice, BoardError> {
+        let members = self.members()?;
+        let asked = team.members.iter().map(|&index| &members[index]);
+        let limits = (clock::now(), self.description.staleness());
+        Ok(Choice::among(asked, policy, limits))
+    }
+}
+
+fn team_of(description: &Description, team: Option<&str>) -> Result<Team, BoardError> {
+    let Some(team) = team else {
+        return Ok(Team {
+            members: (0..description.members.len()).collect(),
+        });
+    };
+    let members = description.teams.get(team);
+    let members = members.ok_or_else(|| BoardError::UnknownTeam {
+        board: description.name.clone(),
+        team: team.to_owned(),
+        known: description.teams.keys().cloned().collect(),
+    })?;
+    // All are members: checked with the description.
+    let members = members.iter().filter_map(|name| description.index_of(name));
+    Ok(Team {
+        members: members.collect(),
+    })
+}
+
+/// A board at a moment, copied: nothing that happens to the board can hurt who looks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// What the board's members agree on.
+    pub description: Description,
+    /// All members.
+    pub members: Vec<Member>,
+    /// When, in nanoseconds of [`board::now`](crate::board::now).
+    pub taken_ns: u64,
+}
+
+impl Snapshot {
+    /// Reads the board `name`, with or without the slash.
+    ///
+    /// # Errors
+    /// [`BoardError::NotFound`], [`BoardError::NotABoard`], [`BoardError::System`]; never a panic or a
+    /// signal, whatever the file holds.
+    pub fn read(name: &str) -> Result<Self, BoardError> {
+        let (name, file) = open(name)?;
+        let (description, geometry) = layout::read(&file, &name)?;
+        let member = |index| layout::member(&file, &description, geometry, index);
+        let members: io::Result<_> = (0..geometry.members).map(member).collect();
+        let members = members.map_err(|source| BoardError::system(&name, "read", source))?;
+        Ok(Self {
+            description,
+            members,
+            taken_ns: clock::now(),
+        })
+    }
+
+    /// What `policy` chooses among the members of `team`, or all, and why.
+    ///
+    /// # Errors
+    /// [`BoardError::UnknownTeam`].
+    pub fn choice(
+        &self,
+        team: Option<&str>,
+        policy: &(impl Policy + ?Sized),
+    ) -> Result<Choice, BoardError> {
+        let team = team_of(&self.description, team)?;
+        let asked = team.members.iter().map(|&index| &self.members[index]);
+        let limits = (self.taken_ns, self.description.staleness());
+        Ok(Choice::among(asked, policy, limits))
+    }
+}
+
+/// The names of this user's boards, in alphabetical order.
+#[must_use]
+pub fn names() -> Vec<String> {
+    let mut names = shm::names().unwrap_or_default();
+    names.retain(|name| open(name).is_ok_and(|(_, file)| layout::is_board(&file)));
+    names.sort();
+    names
+}
+
+/// Removes the board `name` if nobody is on it; whether it did.
+///
+/// # Errors
+/// [`BoardError::NotFound`], [`BoardError::NotABoard`], [`BoardError::System`].
+pub fn sweep(name: &str) -> Result<bool, BoardError> {
+    let (name, file) = open(name)?;
+    let io = |source| BoardError::system(&name, "sweep", source);
+    if !layout::is_board(&file) {
+        return Err(BoardError::not_a_board(&name, "it is something else"));
+    }
+    // To lock it takes an open file that may be written.
+    let locks = LockFile::new(shm::reopen(&file).map_err(io)?);
+    let gate = Gate::enter(&locks, &name)?;
+    let left_over = !gate.is_anybody_here().map_err(io)? && is_named(&file, &name).map_err(io)?;
+    if left_over {
+        shm::unlink(&name).map_err(io)?;
+    }
+    Ok(left_over)
+}
+
+/// Opens the board `name` for reading, if it is this user's.
+fn open(name: &str) -> Result<(String, File), BoardError> {
+    let name = format!("/{}", name.trim_start_matches('/'));
+    match shm::open_read_only(&name) {
+        Ok(file) => {
+            let ours = shm::is_ours(&file);
+            let ours = ours.map_err(|source| BoardError::system(&name, "examine", source))?;
+            if !ours {
+                let found = "it belongs to another user, or others may access it";
+                return Err(BoardError::not_a_board(&name, found));
+            }
+            Ok((name, file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(BoardError::NotFound { board: name })
+        }
+        Err(source) => Err(BoardError::system(&name, "open", source)),
+    }
+}
