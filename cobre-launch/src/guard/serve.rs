@@ -86,6 +86,11 @@ impl Ranks {
         channel: &GuardEnd,
     ) -> bool {
         for rank in 0..plan.ranks.len() {
+            // Nothing else can come but the end: the launcher wants nothing of a job that it does not
+            // know to be whole. (After the last rank it may.)
+            if !matches!(channel.receive(Wait::No), Ok(Received::Nothing)) {
+                return false;
+            }
             match spawn::start(plan, identity, rank, inheritance) {
                 Ok(child) => {
                     self.pids.push(Some(child.pid));
@@ -101,10 +106,6 @@ impl Ranks {
                     channel.send(News::Refused(errno), &[]);
                     return false;
                 }
-            }
-            // Nothing else can come but the end.
-            if !matches!(channel.receive(Wait::No), Ok(Received::Nothing)) {
-                return false;
             }
         }
         true
