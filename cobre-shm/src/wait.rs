@@ -51,9 +51,10 @@ pub(crate) struct Stopped;
 /// its own; no peer sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
-    /// How often to look while keeping the core: at most, and as experience has it.
+    /// How often to look while keeping the core.
     most_spins: u32,
-    spins: Cell<u32>,
+    /// For how many waits to come spinning is likely to be in the peer's way.
+    short_waits: Cell<u32>,
     /// How long to go on looking while offering the core to others.
     yielding: Duration,
     /// How long to sleep before giving up; `None`: for ever.
@@ -81,6 +82,8 @@ const SPINS: u32 = 500;
 const SPINS_WHEN_TOLD: u32 = 1 << 22;
 /// Looks that are left to a spinner who seems to keep its peer from running.
 const FEWEST_SPINS: u32 = 8;
+/// For how many waits: then a long spin finds out whether the peer has a core again.
+const SHORT_WAITS: u32 = 64;
 #[cfg(not(loom))]
 const YIELDING: Duration = Duration::from_micros(500);
 
@@ -89,7 +92,7 @@ impl Patience {
     fn new(most_spins: u32, yielding: Duration) -> Self {
         Self {
             most_spins,
-            spins: Cell::new(most_spins),
+            short_waits: Cell::new(0),
             yielding,
             limit: None,
         }
@@ -107,17 +110,23 @@ impl Patience {
         }
     }
 
-    /// The peer came as soon as it got this core: it had none of its own, and spinning was in its
-    /// way.
-    fn shorten(&self) {
-        let fewest = FEWEST_SPINS.min(self.most_spins);
-        self.spins.set((self.spins.get() / 2).max(fewest));
+    /// How often to look this time.
+    fn spins(&self) -> u32 {
+        match self.short_waits.get() {
+            0 => self.most_spins,
+            left => {
+                self.short_waits.set(left - 1);
+                FEWEST_SPINS.min(self.most_spins)
+            }
+        }
     }
 
-    /// The peer runs elsewhere.
-    fn lengthen(&self) {
-        let more = self.spins.get().saturating_mul(2);
-        self.spins.set(more.min(self.most_spins));
+    /// The peer came as soon as it got this core, after `spins` looks in vain.
+    fn came_when_yielded_to(&self, spins: u32) {
+        // Few looks say nothing: a peer with a core of its own may come at that moment as well.
+        if spins == self.most_spins {
+            self.short_waits.set(SHORT_WAITS);
+        }
     }
 }
 
@@ -155,10 +164,10 @@ pub(crate) fn for_round(
     wait: Wait,
 ) -> Result<(), Stopped> {
     let (cell, round) = (members.cell(wait.peer), wait.round);
-    for spin in 0..patience.spins.get() {
+    let spins = patience.spins();
+    for spin in 0..spins {
         spin_hint();
         if has_arrived(cell, round) {
-            patience.lengthen();
             return Ok(());
         }
         if spin % SPINS_PER_LOOK == 0 && has_failed(members) {
@@ -168,10 +177,9 @@ pub(crate) fn for_round(
     if !patience.yielding.is_zero() {
         yield_now();
         if has_arrived(cell, round) {
-            patience.shorten();
+            patience.came_when_yielded_to(spins);
             return Ok(());
         }
-        patience.lengthen();
         let start = Instant::now();
         while start.elapsed() < patience.yielding {
             for _ in 0..YIELDS_PER_LOOK {
