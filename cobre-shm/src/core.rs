@@ -59,12 +59,13 @@ fn usable_cores(control: &Control) -> usize {
     let own = std::thread::available_parallelism().map_or(1, usize::from);
     let header = control.root().header();
     let is_launched = header.launched.load(Ordering::Relaxed) == 1;
-    let limited_by_quota = process::processors(std::process::id()).is_some_and(|all| own < all);
+    let limited_by_quota =
+        process::processors(std::process::id()).is_some_and(|all| own < all.len());
     if !is_launched || limited_by_quota {
         return own;
     }
     let launcher = header.founder.load(Ordering::Relaxed);
-    process::processors(launcher).map_or(own, |processors| processors.max(own))
+    process::processors(launcher).map_or(own, |processors| processors.len().max(own))
 }
 
 impl Core {

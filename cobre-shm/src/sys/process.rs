@@ -129,12 +129,16 @@ impl Pidfd {
     }
 }
 
-/// How many processors the process `pid` may run on; `None` if there is none, or it is not known.
-pub(crate) fn processors(pid: u32) -> Option<usize> {
+/// The processors that the process `pid` may run on; `None` if there is no such process, or it is not
+/// known.
+pub(crate) fn processors(pid: u32) -> Option<Vec<usize>> {
     let pid = nix::unistd::Pid::from_raw(pid.try_into().ok()?);
     let allowed = nix::sched::sched_getaffinity(pid).ok()?;
     let cpus = 0..nix::sched::CpuSet::count();
-    Some(cpus.filter(|&cpu| allowed.is_set(cpu) == Ok(true)).count())
+    Some(
+        cpus.filter(|&cpu| allowed.is_set(cpu) == Ok(true))
+            .collect(),
+    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,7 @@
 //! Which rank sits where.
 
-use nix::{
-    sched::{CpuSet, sched_getaffinity},
-    unistd::Pid,
-};
-
 use super::{CpuList, Level, Machine};
+use crate::sys::process;
 
 /// Where the processors lie that a rank may run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,11 +34,10 @@ pub(crate) type Packed = [u32; 4];
 impl RankPlace {
     /// The place of this process.
     pub(crate) fn own(machine: &Machine) -> Self {
-        let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
-            return Self::default();
-        };
-        let cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true));
-        Self::of(&machine.restricted_to(&cpus.collect::<CpuList>()))
+        let allowed = process::processors(std::process::id());
+        allowed.map_or_else(Self::default, |cpus| {
+            Self::of(&machine.restricted_to(&cpus.into_iter().collect::<CpuList>()))
+        })
     }
 
     /// The place of a process that may run on the whole of `machine`.
