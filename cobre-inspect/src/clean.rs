@@ -1,6 +1,9 @@
 //! `clean`: what dead processes left in `/dev/shm`.
 
-use cobre_shm::{Leftover, LeftoverState};
+use cobre_shm::{
+    Leftover, LeftoverState,
+    board::standing::{self, BoardError, LeftOver},
+};
 use serde::Serialize;
 
 use crate::{error::Error, text};
@@ -24,7 +27,30 @@ pub(crate) fn clean(dry_run: bool) -> Result<Vec<Swept>, Error> {
         cobre_shm::sweep()
     };
     let found = found.map_err(Error::system("cannot read /dev/shm"))?;
-    Ok(found.into_iter().map(Swept::from).collect())
+    let mut swept: Vec<Swept> = found.into_iter().map(Swept::from).collect();
+    for board in standing::left_over() {
+        swept.extend(clean_board(board, dry_run));
+    }
+    Ok(swept)
+}
+
+/// What becomes of a board that nobody is on; `None` if somebody else was faster.
+fn clean_board(board: LeftOver, dry_run: bool) -> Option<Swept> {
+    let (state, why) = match dry_run {
+        true => ("abandoned board", None),
+        false => match standing::sweep(&board.name) {
+            Ok(true) => ("removed board", None),
+            Ok(false) | Err(BoardError::NotFound { .. }) => return None,
+            Err(why) => ("left alone", Some(why.to_string())),
+        },
+    };
+    Some(Swept {
+        name: board.name,
+        bytes: board.bytes,
+        founder: None,
+        state,
+        why,
+    })
 }
 
 impl From<Leftover> for Swept {
@@ -48,7 +74,7 @@ impl From<Leftover> for Swept {
 
 pub(crate) fn show(swept: &[Swept]) -> String {
     if swept.is_empty() {
-        return "nothing of any job is left in /dev/shm\n".to_owned();
+        return "nothing of any job or board is left in /dev/shm\n".to_owned();
     }
     let rows = swept.iter().map(|one| {
         [

@@ -3,8 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use cobre_shm::board;
 
-/// Shows the jobs of this user from outside, without disturbing them: who does what, who waits for whom.
+/// Shows the jobs and status boards of this user from outside, without disturbing them: who does what,
+/// who waits for whom, who would get work.
 #[derive(Debug, Parser)]
 #[command(name = "cobre-inspect", version)]
 pub(crate) struct Cli {
@@ -17,7 +19,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the jobs of this user.
+    /// List the jobs and standing boards of this user.
     List,
     /// Show one job: what its ranks do, who waits for whom and how long, its memory.
     Show(Which),
@@ -25,6 +27,10 @@ pub(crate) enum Command {
     Top(Top),
     /// Print a line about each job again and again.
     Watch(Watch),
+    /// Show a standing board: its members, what they say, and how old that is.
+    Board(WhichBoard),
+    /// Say which member of a standing board would get work, and why. Fails if nobody takes any.
+    Route(Route),
     /// Print metrics in the text format of Prometheus, once or over HTTP.
     Metrics(Metrics),
     /// Say what this machine offers, and what that means for a job.
@@ -55,6 +61,24 @@ pub(crate) struct Which {
     /// The job: its name or the front of it, or the number of one of its processes; not needed if
     /// there is only one.
     pub(crate) job: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WhichBoard {
+    /// The board: its name or the front of it; not needed if there is only one.
+    pub(crate) board: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Route {
+    #[command(flatten)]
+    pub(crate) which: WhichBoard,
+    /// The team to choose from [default: all members].
+    #[arg(long)]
+    pub(crate) team: Option<String>,
+    /// How to choose.
+    #[arg(long, default_value = "least_loaded", value_parser = policies())]
+    pub(crate) policy: String,
 }
 
 #[derive(Args, Debug)]
@@ -90,6 +114,10 @@ pub(crate) struct Doctor {
     /// The number of ranks of the job in question.
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) n: u32,
+}
+
+fn policies() -> clap::builder::PossibleValuesParser {
+    board::policies().map(|policy| policy.name()).into()
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use cobre_profile::ReadError;
-use cobre_shm::inspect::Unreadable;
+use cobre_shm::{board::standing::BoardError, inspect::Unreadable};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -21,6 +21,18 @@ pub(crate) enum Error {
     Unreadable { name: String, why: String },
     #[error("the job cannot be read any more: {0}")]
     Gone(#[from] Unreadable),
+    #[error(
+        "there is no board of this user here (a board is there from its first member's joining to its last one's leaving)"
+    )]
+    NoBoards,
+    #[error("which board? there are {}", list(.0))]
+    WhichBoard(Vec<String>),
+    #[error("{why}{}", other_boards(names))]
+    Board { why: BoardError, names: Vec<String> },
+    #[error("{0}")]
+    BoardGone(#[from] BoardError),
+    #[error("nobody who was asked on board {0} takes work")]
+    NobodyTakesWork(String),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("{}: {why}", path.display())]
@@ -44,6 +56,13 @@ impl Error {
 
 fn list(names: &[String]) -> String {
     names.join(", ")
+}
+
+fn other_boards(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("; there are {}", list(names)),
+    }
 }
 
 fn there_are(jobs: &[String]) -> String {

@@ -1,4 +1,4 @@
-//! Shows the jobs of this user from outside.
+//! Shows the jobs and status boards of this user from outside.
 //!
 //! | module | |
 //! |---|---|
@@ -6,11 +6,13 @@
 //! | `find`, `process`, `memory` | what the system says: segments, processes, mappings |
 //! | `job`, `select` | a job put together from these; which one is meant |
 //! | `diagnosis` | who waits for whom |
+//! | `board` | standing boards: `board`, `route` |
 //! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `clean`, `top` | one command each |
 //!
 //! What is read from shared memory is read by [`cobre_shm::inspect`]; nothing here maps it.
 #![cfg(target_os = "linux")]
 
+mod board;
 mod clean;
 mod cli;
 mod diagnosis;
@@ -40,6 +42,7 @@ use std::{
 
 use clap::Parser;
 use cobre_profile::Profile;
+use cobre_shm::board::{LeastLoaded, policy_by_name};
 use serde::Serialize;
 
 use crate::{
@@ -86,6 +89,18 @@ fn command(cli: &Cli) -> Result<(), Error> {
             top::run(select::job(top.which.job.as_deref())?, top.interval)
         }
         Command::Watch(watch) => watch_jobs(json, watch),
+        Command::Board(which) => {
+            let board = board::Board::new(&board::select(which.board.as_deref())?);
+            print(json, &board, || board.show())
+        }
+        Command::Route(route) => {
+            let board = board::select(route.which.board.as_deref())?;
+            // One of the names that the command line takes.
+            let policy = policy_by_name(&route.policy).unwrap_or_else(|| Box::new(LeastLoaded));
+            let routed = board::route(&board, route.team.as_deref(), &*policy)?;
+            print(json, &routed, || routed.show())?;
+            routed.outcome()
+        }
         Command::Metrics(metrics) => match metrics.listen {
             None => {
                 let jobs = jobs();

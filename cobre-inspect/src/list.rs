@@ -1,8 +1,9 @@
-//! `list`: the jobs of this user.
+//! `list`: the jobs and boards of this user.
 
 use serde::Serialize;
 
 use crate::{
+    board::{self, Board},
     diagnosis,
     job::{self, Job, Unknown},
     text,
@@ -11,6 +12,7 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub(crate) struct Listed {
     jobs: Vec<Job>,
+    boards: Vec<Board>,
     unreadable: Vec<Unknown>,
 }
 
@@ -27,13 +29,28 @@ pub(crate) fn list() -> Listed {
             }),
         }
     }
-    Listed { jobs, unreadable }
+    let mut boards = Vec::new();
+    for board in board::find() {
+        match board {
+            Ok(board) => boards.push(board),
+            Err((name, why)) => unreadable.push(Unknown {
+                name,
+                why,
+                holders: Vec::new(),
+            }),
+        }
+    }
+    Listed {
+        jobs,
+        boards,
+        unreadable,
+    }
 }
 
 impl Listed {
     pub(crate) fn show(&self) -> String {
-        if self.jobs.is_empty() && self.unreadable.is_empty() {
-            return "no jobs\n".to_owned();
+        if self.jobs.is_empty() && self.boards.is_empty() && self.unreadable.is_empty() {
+            return "no jobs, no boards\n".to_owned();
         }
         let mut said = String::new();
         if !self.jobs.is_empty() {
@@ -42,11 +59,41 @@ impl Listed {
             ];
             said += &text::table(header, self.jobs.iter().map(row));
         }
+        if !self.jobs.is_empty() && !self.boards.is_empty() {
+            said.push('\n');
+        }
+        if !self.boards.is_empty() {
+            let header = ["BOARD", "MEMBERS", "STATE", "WHO IS THERE"];
+            said += &text::table(header, self.boards.iter().map(board_row));
+        }
         for Unknown { name, why, holders } in &self.unreadable {
-            said += &format!("{name} cannot be read: {why} (processes {holders:?})\n");
+            said += &format!("{name} cannot be read: {why}");
+            if !holders.is_empty() {
+                said += &format!(" (processes {holders:?})");
+            }
+            said.push('\n');
         }
         said
     }
+}
+
+fn board_row(board: &Board) -> [String; 4] {
+    let here = board.members.iter().filter(|member| member.alive);
+    let names: Vec<&str> = here.map(|member| member.name.as_str()).collect();
+    let state = if board.left_over {
+        "left over"
+    } else {
+        "in use"
+    };
+    [
+        board.name.clone(),
+        board.members.len().to_string(),
+        state.to_owned(),
+        match names.len() {
+            0 => "nobody".to_owned(),
+            _ => text::front(&names.join(", "), 60),
+        },
+    ]
 }
 
 fn row(job: &Job) -> [String; 7] {

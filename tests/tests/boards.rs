@@ -4,7 +4,7 @@ use std::process::Command;
 
 use cobre_shm::board::{
     Dropped, LeastLoaded, State,
-    standing::{Board, BoardMember, Boards, Snapshot, names, sweep},
+    standing::{Board, BoardError, BoardMember, Boards, Snapshot, names, sweep},
 };
 use cobre_tests::{End, Process, Watchdog, job_name, left_behind};
 use nix::sys::signal::Signal;
@@ -171,11 +171,14 @@ fn members_die_restart_and_the_last_one_out_removes_the_board() {
     assert_eq!(again.end(), End::Code(0));
     assert_eq!(left_behind(&name).len(), 1);
 
-    // The last one is killed: the board is left over until somebody looks for it.
+    // The last one is killed: the board is left over until somebody sweeps, which whoever makes another
+    // board does too.
     two.signal(Signal::SIGKILL);
     assert_eq!(two.end(), End::Signal(9));
-    assert_eq!(left_behind(&name).len(), 1);
-    assert!(sweep(&name).unwrap());
+    assert!(matches!(
+        sweep(&name),
+        Ok(true) | Err(BoardError::NotFound { .. })
+    ));
     assert_eq!(left_behind(&name), [""; 0]);
 
     let mut alone = start(&file, "one");
@@ -196,6 +199,68 @@ fn members_die_restart_and_the_last_one_out_removes_the_board() {
     three.hear("left");
     assert_eq!(left_behind(&name), [""; 0]);
     std::fs::remove_file(&file).unwrap();
+}
+
+/// Killed members cannot take their board away: whoever opens it does, or makes another one.
+#[test]
+fn a_board_that_nobody_is_on_goes_with_the_next_who_comes() {
+    let file = std::env::temp_dir().join(format!("cobre-boards-left{}.json", std::process::id()));
+    let killed = |what: &str| {
+        let setup = Setup::new("");
+        std::fs::write(&file, &setup.json).unwrap();
+        let mut member = start(&file, "A");
+        member.hear("joined");
+        let client = Board::open(&setup.host1).unwrap();
+        assert!(!client.is_over());
+        member.signal(Signal::SIGKILL);
+        assert_eq!(member.end(), End::Signal(9), "{what}");
+        (setup, client)
+    };
+    let (setup, client) = killed("opened again");
+    let error = Board::open(&setup.host1).unwrap_err().to_string();
+    assert!(error.contains("there is no board"), "{error}");
+    assert!(client.is_over());
+
+    let (_setup, client) = killed("another board is made");
+    let other = Setup::new("");
+    drop(other.join("A"));
+    assert!(client.is_over());
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// `std::process::exit` runs no destructor.
+#[test]
+fn who_exits_has_left() {
+    let setup = Setup::new("");
+    let file = std::env::temp_dir().join(format!("cobre-boards-exit{}.json", std::process::id()));
+    std::fs::write(&file, &setup.json).unwrap();
+    let stays = setup.join("B");
+    let mut member = start(&file, "A");
+    member.hear("joined");
+    member.say("exit");
+    assert_eq!(member.end(), End::Code(0));
+    let members = stays.board().members().unwrap();
+    assert!(!members[0].alive);
+    assert_eq!(members[0].state, State::Shutdown);
+    drop(stays);
+    let mut alone = start(&file, "A");
+    alone.hear("joined");
+    alone.say("exit");
+    assert_eq!(alone.end(), End::Code(0));
+    assert_eq!(left_behind(&setup.host1), [""; 0]);
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// A hand on the record that outlives the membership must not write what is another's by now.
+#[test]
+fn who_has_left_publishes_nothing() {
+    let setup = Setup::new("");
+    let stays = setup.join("B");
+    let member = setup.join("A");
+    let hand = member.status().clone();
+    drop(member);
+    hand.state(State::Busy);
+    assert_eq!(stays.board().members().unwrap()[0].state, State::Shutdown);
 }
 
 #[test]

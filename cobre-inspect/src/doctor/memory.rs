@@ -1,6 +1,6 @@
 //! Shared memory and limits on memory.
 
-use cobre_shm::LeftoverState;
+use cobre_shm::{LeftoverState, board::standing};
 use nix::sys::statvfs::statvfs;
 
 use super::{
@@ -64,14 +64,24 @@ fn leftovers() -> Option<Finding> {
         let states = found.iter();
         states.filter(|leftover| leftover.state == LeftoverState::Abandoned)
     };
-    let held: u64 = abandoned().map(|leftover| leftover.bytes).sum();
-    Some(match abandoned().count() {
-        0 => Finding::new(Good, what, "none", "nothing of killed jobs holds memory"),
+    let boards = standing::left_over();
+    let held = abandoned().map(|leftover| leftover.bytes);
+    let held: u64 = held.chain(boards.iter().map(|board| board.bytes)).sum();
+    Some(match abandoned().count() + boards.len() {
+        0 => Finding::new(
+            Good,
+            what,
+            "none",
+            "nothing of killed jobs or services holds memory",
+        ),
         count => Finding::new(
             Note,
             what,
             text::count(count, "name"),
-            format!("{} of dead jobs: cobre-inspect clean", bytes(held)),
+            format!(
+                "{} of dead jobs and services: cobre-inspect clean",
+                bytes(held)
+            ),
         ),
     })
 }

@@ -48,7 +48,9 @@ pub(crate) use self::record::RecordLatch;
 #[cfg(not(loom))]
 pub use self::{
     member::Member,
-    policy::{Classes, EstimatedCompletion, LeastLoaded, Smoothed, Weighted, policy_by_name},
+    policy::{
+        Classes, EstimatedCompletion, LeastLoaded, Smoothed, Weighted, policies, policy_by_name,
+    },
     publisher::Publisher,
     record::{Load, Progress, Record, State, TEXT_BYTES, Text},
     route::{Candidate, Choice, Considered, Cost, DEFAULT_STALENESS, Dropped, Policy},

@@ -97,17 +97,22 @@ impl Policy for EstimatedCompletion {
     }
 }
 
-/// The policy of that name with its usual parameters; for command lines.
+/// All policies with their usual parameters; for command lines.
 #[must_use]
-pub fn policy_by_name(name: &str) -> Option<Box<dyn Policy>> {
-    let known: [Box<dyn Policy>; 5] = [
+pub fn policies() -> [Box<dyn Policy>; 5] {
+    [
         Box::new(LeastLoaded),
         Box::new(Weighted),
         Box::new(Classes { limit: 8 }),
         Box::new(Smoothed),
         Box::new(EstimatedCompletion::default()),
-    ];
-    known.into_iter().find(|policy| policy.name() == name)
+    ]
+}
+
+/// The one of [`policies`] that has this name.
+#[must_use]
+pub fn policy_by_name(name: &str) -> Option<Box<dyn Policy>> {
+    policies().into_iter().find(|policy| policy.name() == name)
 }
 
 #[cfg(test)]

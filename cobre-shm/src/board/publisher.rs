@@ -1,6 +1,8 @@
 //! A member's hand on its own record.
 
 use core::{fmt, time::Duration};
+#[cfg(feature = "boards")]
+use std::sync::TryLockError;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
@@ -24,8 +26,8 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
 /// Writes this member's record. Every method publishes at once, never waits for a reader, and stamps
 /// the record with the time.
 ///
-/// Clones write the same record, from any thread. In a forked child, which is not the member, every
-/// method does nothing.
+/// Clones write the same record, from any thread. In a forked child, which is not the member, and once
+/// the member has left, every method does nothing.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     shared: Arc<Shared>,
@@ -52,6 +54,9 @@ impl fmt::Debug for Shared {
 struct Current {
     record: Record,
     services: ServiceTimes,
+    /// The member has left: the record may be another's by now.
+    #[cfg(feature = "boards")]
+    left: bool,
 }
 
 impl Publisher {
@@ -130,17 +135,49 @@ impl Publisher {
         });
     }
 
+    /// Whether a thread, which may be this one, is just saying something.
+    #[cfg(feature = "boards")]
+    pub(crate) fn is_in_use(&self) -> bool {
+        let current = self.shared.current.try_lock();
+        matches!(current, Err(TryLockError::WouldBlock))
+    }
+
+    /// Says that the member takes no work any more, as the last thing that this and every clone of it
+    /// says. Returns whether it was said: not again, and not in a forked child.
+    #[cfg(feature = "boards")]
+    pub(crate) fn farewell(&self) -> bool {
+        if self.shared.generation != process::generation() {
+            return false;
+        }
+        let current = self.shared.current.lock();
+        let mut current = current.unwrap_or_else(PoisonError::into_inner);
+        if current.left {
+            return false;
+        }
+        self.change(&mut current, |current| {
+            current.record.load.state = State::Shutdown;
+        });
+        current.left = true;
+        true
+    }
+
     #[inline]
     fn publish(&self, change: impl FnOnce(&mut Current)) {
         if self.shared.generation != process::generation() {
             return;
         }
-        let mut current = self.shared.current.lock();
-        let current = match &mut current {
-            Ok(current) => &mut **current,
-            // A panic inside `update`; the record is still one.
-            Err(poisoned) => &mut **PoisonError::get_mut(poisoned),
-        };
+        let current = self.shared.current.lock();
+        // Poisoned by a panic inside `update`: the record is still one.
+        let mut current = current.unwrap_or_else(PoisonError::into_inner);
+        #[cfg(feature = "boards")]
+        if current.left {
+            return;
+        }
+        self.change(&mut current, change);
+    }
+
+    #[inline]
+    fn change(&self, current: &mut Current, change: impl FnOnce(&mut Current)) {
         let before = current.record.load;
         change(current);
         if let Some(keep) = &self.shared.keep {

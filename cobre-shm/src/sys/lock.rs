@@ -74,15 +74,6 @@ impl LockFile {
         fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &mut lock)
     }
 
-    /// Whether another open file holds the lock on any of the first `bytes` bytes.
-    #[cfg(feature = "boards")]
-    pub(crate) fn is_any_held(&self, bytes: usize) -> io::Result<bool> {
-        let mut lock = flock(0);
-        lock.l_len = bytes as libc::off_t;
-        fcntl(self.0.as_raw_fd(), libc::F_OFD_GETLK, &mut lock)?;
-        Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
-    }
-
     /// Reserves pages of the locked object; see [`shm::reserve`].
     pub(crate) fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
         shm::reserve(&self.0, offset, len)
@@ -106,6 +97,15 @@ fn is_conflict(error: &io::Error) -> bool {
 /// Whether another open file than this holds the lock on `byte`.
 pub(crate) fn is_held(file: &File, byte: usize) -> io::Result<bool> {
     let mut lock = flock(byte);
+    fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock)?;
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+/// Whether another open file than this holds the lock on any of the first `bytes` bytes.
+#[cfg(feature = "boards")]
+pub(crate) fn is_any_held(file: &File, bytes: usize) -> io::Result<bool> {
+    let mut lock = flock(0);
+    lock.l_len = bytes as libc::off_t;
     fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock)?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }

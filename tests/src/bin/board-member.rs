@@ -6,6 +6,7 @@
 //! | `idle`, `busy`, `shutdown` | publishes the state, prints it |
 //! | `queue N` | publishes the queue, prints `queue` |
 //! | `update` | publishes as fast as it can, until it is killed; prints `update` before |
+//! | `exit` | exits at once, without leaving by itself |
 //! | `leave`, or the end of the input | leaves, prints `left` |
 
 use std::io::{BufRead, stdin};
@@ -35,6 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     status.update(|record| record.load.queue += 1);
                 }
             }
+            ("exit", _) => std::process::exit(0),
             ("leave", _) => break,
             _ => return Err(format!("cannot do {line:?}").into()),
         }

@@ -4,7 +4,10 @@ use core::time::Duration;
 use std::{fs::File, io, thread, time::Instant};
 
 use super::error::BoardError;
-use crate::sys::{lock::LockFile, named, shm};
+use crate::sys::{
+    lock::{self, LockFile},
+    named, shm,
+};
 
 /// The byte of the gate, which whoever joins or leaves holds; members lock the byte of their number.
 const GATE: usize = 1 << 20;
@@ -37,8 +40,13 @@ impl<'a> Gate<'a> {
 
     /// Whether anybody else is a member.
     pub(super) fn is_anybody_here(&self) -> io::Result<bool> {
-        self.0.is_any_held(GATE)
+        is_anybody_here(self.0.file())
     }
+}
+
+/// Whether anybody is a member of the board `file`, through other open files than this.
+pub(super) fn is_anybody_here(file: &File) -> io::Result<bool> {
+    lock::is_any_held(file, GATE)
 }
 
 impl Drop for Gate<'_> {

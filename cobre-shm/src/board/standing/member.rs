@@ -1,30 +1,51 @@
 //! Joining a board as a member, and leaving it; the steps are numbered in the specification.
 
-use std::{fs::File, io};
+use std::{fs::File, io, sync::Arc};
 
 use super::{
     description::{Description, Field},
     error::BoardError,
     gate::{Gate, is_named},
     layout::{self, Geometry, Seat},
-    view::Board,
+    view::{self, Board},
 };
 use crate::{
     board::{Publisher, RecordLatch, State, publisher::Home, refresher::Refresher},
+    exit::Live,
     primitive::Ordering,
     segment::Segment,
     sys::{lock::LockFile, process, shm},
 };
 
-/// This process as a member of a board. Dropping it leaves the board; the last one out removes it.
+/// What this process is on and has not left.
+static LIVE: Live<Membership> = Live::new(leave_all);
+
+extern "C" fn leave_all() {
+    LIVE.for_each_own(|membership| {
+        // An exit in the middle of an update cannot wait for its end.
+        if !membership.publisher.is_in_use() {
+            // What cannot be done here the kernel does with the process, and whoever sweeps.
+            let _ = membership.leave();
+        }
+    });
+}
+
+/// This process as a member of a board. Dropping it, or exiting, leaves the board; the last one out
+/// removes it.
 #[derive(Debug)]
 pub struct BoardMember {
+    refresher: Option<Refresher>,
+    membership: Arc<Membership>,
+    board: Board,
+}
+
+/// A seat that this process has taken.
+#[derive(Debug)]
+struct Membership {
+    board: String,
     index: usize,
     publisher: Publisher,
-    refresher: Option<Refresher>,
-    board: Board,
     locks: LockFile,
-    generation: u32,
 }
 
 /// A member's record in its seat.
@@ -82,32 +103,37 @@ impl BoardMember {
         // The first record of this member replaces that of the one before.
         publisher.state(State::Starting);
         let interval = description.interval();
-        Ok(Self {
+        let membership = Arc::new(Membership {
+            board: description.name.clone(),
             index,
-            refresher: interval.map(|interval| Refresher::start(&publisher, interval)),
             publisher,
-            board: Board::map(file, description, geometry)?,
             locks,
-            generation: process::generation(),
+        });
+        LIVE.add(&membership);
+        let publisher = &membership.publisher;
+        Ok(Self {
+            refresher: interval.map(|interval| Refresher::start(publisher, interval)),
+            board: Board::map(file, description, geometry)?,
+            membership,
         })
     }
 
     /// This member's place in the configuration.
     #[must_use]
     pub fn index(&self) -> usize {
-        self.index
+        self.membership.index
     }
 
     /// This member's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.board.description().members[self.index].name
+        &self.board.description().members[self.index()].name
     }
 
     /// This member's record, to write.
     #[must_use]
     pub fn status(&self) -> &Publisher {
-        &self.publisher
+        &self.membership.publisher
     }
 
     /// The board, to read.
@@ -115,16 +141,20 @@ impl BoardMember {
     pub fn board(&self) -> &Board {
         &self.board
     }
+}
 
+impl Membership {
+    /// Leaves, once; not in a forked child, which is not the member.
     fn leave(&self) -> Result<(), BoardError> {
-        let name = &self.board.description().name;
-        let io = |source| BoardError::system(name, "leave", source);
-        self.publisher.state(State::Shutdown);
-        let gate = Gate::enter(&self.locks, name)?;
+        if !self.publisher.farewell() {
+            return Ok(());
+        }
+        let io = |source| BoardError::system(&self.board, "leave", source);
+        let gate = Gate::enter(&self.locks, &self.board)?;
         self.locks.unlock(self.index).map_err(io)?;
         let last = !gate.is_anybody_here().map_err(io)?;
-        if last && is_named(self.board.file(), name).map_err(io)? {
-            shm::unlink(name).map_err(io)?;
+        if last && is_named(self.locks.file(), &self.board).map_err(io)? {
+            shm::unlink(&self.board).map_err(io)?;
         }
         Ok(())
     }
@@ -132,12 +162,10 @@ impl BoardMember {
 
 impl Drop for BoardMember {
     fn drop(&mut self) {
-        if self.generation == process::generation() {
-            // First, so that the last record is the farewell.
-            self.refresher = None;
-            // What cannot be done here the kernel does with the process, and the next one to join.
-            let _ = self.leave();
-        }
+        // First, so that the last record is the farewell, and nobody is just saying something.
+        self.refresher = None;
+        // What cannot be done here the kernel does with the process, and the next one to join.
+        let _ = self.membership.leave();
     }
 }
 
@@ -230,6 +258,7 @@ fn enter(
 /// Makes the board, complete before it has its name; `None` if somebody else was faster.
 fn create(description: &Description, index: usize) -> Result<Option<BoardMember>, BoardError> {
     let name = &description.name;
+    view::sweep_left_over();
     let io = |source| BoardError::system(name, "create", source);
     let file = shm::unnamed().map_err(io)?;
     let geometry = layout::write(&file, description).map_err(io)?;

@@ -29,5 +29,5 @@ pub use self::{
     description::{Description, Field, MemberConfig},
     error::BoardError,
     member::BoardMember,
-    view::{Board, Snapshot, Team, names, sweep},
+    view::{Board, LeftOver, Snapshot, Team, left_over, names, sweep},
 };

@@ -5,7 +5,7 @@ use std::{fs::File, io};
 use super::{
     description::Description,
     error::BoardError,
-    gate::{Gate, is_named},
+    gate::{Gate, is_anybody_here, is_named},
     layout::{self, Geometry, Seat},
 };
 use crate::{
@@ -41,13 +41,18 @@ pub struct Team {
 }
 
 impl Board {
-    /// Opens the board `name`, with or without the slash, for reading.
+    /// Opens the board `name`, with or without the slash, for reading. One that all members left by
+    /// being killed counts as not there, and is removed.
     ///
     /// # Errors
     /// [`BoardError::NotFound`], [`BoardError::NotABoard`], [`BoardError::System`].
     pub fn open(name: &str) -> Result<Self, BoardError> {
         let (name, file) = open(name)?;
         let (description, geometry) = layout::read(&file, &name)?;
+        let io = |source| BoardError::system(&name, "examine", source);
+        if !is_anybody_here(&file).map_err(io)? && sweep(&name)? {
+            return Err(BoardError::NotFound { board: name });
+        }
         Self::map(file, description, geometry)
             .map_err(|source| BoardError::system(&name, "map", source))
     }
@@ -65,14 +70,19 @@ impl Board {
         })
     }
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// What the board's members agree on.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// Whether all members have left, and the board with them. Those that come later make another
+    /// one: who is no member and looks for long opens it again.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        // What cannot be asked about is not known to be over.
+        self.file.metadata().is_ok_and(|meta| meta.nlink() == 0)
     }
 
     /// The members of `team`.
@@ -192,6 +202,8 @@ pub struct Snapshot {
     pub description: Description,
     /// All members.
     pub members: Vec<Member>,
+    /// Whether nobody is on it: all were killed, and it is there until somebody sweeps.
+    pub left_over: bool,
     /// When, in nanoseconds of [`board::now`](crate::board::now).
     pub taken_ns: u64,
 }
@@ -206,10 +218,11 @@ impl Snapshot {
         let (name, file) = open(name)?;
         let (description, geometry) = layout::read(&file, &name)?;
         let member = |index| layout::member(&file, &description, geometry, index);
-        let members: io::Result<_> = (0..geometry.members).map(member).collect();
+        let members: io::Result<Vec<Member>> = (0..geometry.members).map(member).collect();
         let members = members.map_err(|source| BoardError::system(&name, "read", source))?;
         Ok(Self {
             description,
+            left_over: !members.iter().any(|member| member.alive),
             members,
             taken_ns: clock::now(),
         })
@@ -238,6 +251,40 @@ pub fn names() -> Vec<String> {
     names.retain(|name| open(name).is_ok_and(|(_, file)| layout::is_board(&file)));
     names.sort();
     names
+}
+
+/// A board that is there although nobody is on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOver {
+    /// Its name.
+    pub name: String,
+    /// Bytes of memory it holds.
+    pub bytes: u64,
+}
+
+/// This user's boards that nobody is on, in alphabetical order: their members were killed. They go
+/// when anybody makes or opens a board of this name, makes any other one, or sweeps.
+#[must_use]
+pub fn left_over() -> Vec<LeftOver> {
+    let left_over = |name: String| {
+        use std::os::unix::fs::MetadataExt;
+        let (name, file) = open(&name).ok()?;
+        let left = layout::is_board(&file) && !is_anybody_here(&file).ok()?;
+        let bytes = file.metadata().ok()?.blocks() * 512;
+        left.then_some(LeftOver { name, bytes })
+    };
+    let names = shm::names().unwrap_or_default();
+    let mut found: Vec<LeftOver> = names.into_iter().filter_map(left_over).collect();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
+}
+
+/// Removes the boards that nobody is on. Says nothing: who wants to know asks one by one.
+pub(super) fn sweep_left_over() {
+    for board in left_over() {
+        let _ = sweep(&board.name);
+    }
 }
 
 /// Removes the board `name` if nobody is on it; whether it did.
