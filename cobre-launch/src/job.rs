@@ -7,7 +7,7 @@ use cobre_shm::recording::{RankRecord, Recording};
 pub(crate) use cobre_shm::observer::Membership;
 
 use crate::error::LaunchError;
-use crate::scene::Doing;
+use crate::scene::{Doing, Place};
 
 /// The job that this launcher founded.
 #[derive(Debug)]
@@ -50,14 +50,30 @@ impl Job {
 
     /// What every rank is doing, or was when it was told of a failure.
     pub(crate) fn scene(&self) -> Vec<Doing> {
-        let doing = |rank| Doing::new(self.membership(rank), self.observer.activity(rank));
+        let splits = self.observer.splits();
+        let doing = |rank| {
+            let mut doing = Doing::new(self.membership(rank), self.observer.activity(rank));
+            for (split, number) in splits.iter().zip(1..) {
+                let place = Place {
+                    number,
+                    size: split.size(),
+                };
+                doing.or_inside(place, split.activity(rank));
+            }
+            doing
+        };
         (0..self.size).map(doing).collect()
     }
 
-    /// A number that grows whenever a rank begins or ends a collective.
+    /// A number that changes whenever a rank begins or ends a collective.
     pub(crate) fn progress(&self) -> u64 {
-        let steps = (0..self.size).map(|rank| self.observer.steps(rank));
-        steps.fold(0, u64::wrapping_add)
+        let steps = |rank| self.observer.steps(rank);
+        let own = (0..self.size).map(steps);
+        let splits = self.observer.splits();
+        let theirs = splits
+            .iter()
+            .flat_map(|split| (0..split.size()).map(|rank| split.steps(rank)));
+        own.chain(theirs).fold(0, u64::wrapping_add)
     }
 
     /// Tells every rank that `rank` has failed; the first such report stays.

@@ -44,6 +44,7 @@ mod sys;
 mod tail;
 mod text;
 mod verdict;
+mod witness;
 
 use std::ffi::OsString;
 use std::time::Instant;

@@ -1,5 +1,6 @@
 //! Signals as events: blocked, and read from a descriptor.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use nix::unistd::{getpid, getsid};
 
 use crate::error::LaunchError;
 use crate::sys;
+use crate::witness::Witness;
 
 /// What users and programs send to a job.
 const FORWARDED: [Signal; 6] = [
@@ -24,7 +26,8 @@ const FORWARDED: [Signal; 6] = [
 const JOB_CONTROL: [Signal; 2] = [Signal::SIGTSTP, Signal::SIGCONT];
 
 /// The same signal again within this time is the same event: `timeout` and others send to the
-/// process and then to its group.
+/// process and then to its group. So long a signal is held back until it is clear whether the whole
+/// group has got it.
 const ECHO: Duration = Duration::from_millis(10);
 
 /// The signals that have come to the launcher.
@@ -33,7 +36,12 @@ pub(crate) struct Signals {
     fd: SignalFd,
     /// The mask that the launcher was started with, which its ranks get.
     pub(crate) original: SigSet,
+    witness: Witness,
     last: Option<(Signal, Instant)>,
+    /// Came to this process, and when; maybe to the whole group.
+    held: VecDeque<(Signal, Instant)>,
+    /// What the witness has got, and when.
+    witnessed: Vec<(Signal, Instant)>,
     interrupts: u32,
 }
 
@@ -45,8 +53,8 @@ pub(crate) enum Event {
     /// A signal for the job.
     Job {
         signal: Signal,
-        /// Whether the kernel has sent it to the whole foreground group (a key, a shell's end), so
-        /// that the ranks have it already.
+        /// Whether it was sent to the whole process group, by the kernel (a key, a shell's end) or by
+        /// anybody, so that the ranks have it already.
         everybody_has_it: bool,
     },
     /// The second SIGINT: the user means it.
@@ -80,11 +88,24 @@ impl Signals {
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let fd = SignalFd::with_flags(&taken, flags).map_err(failed())?;
         Ok(Self {
+            witness: Witness::fork(&fd).map_err(failed())?,
             fd,
             original,
             last: None,
+            held: VecDeque::new(),
+            witnessed: Vec::new(),
             interrupts: 0,
         })
+    }
+
+    /// What there is to wait for.
+    pub(crate) fn interests(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.fd.as_fd()).chain(self.witness.interest())
+    }
+
+    /// When there is something next even if nothing comes.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.held.front().map(|(_, at)| *at + ECHO)
     }
 
     /// Stops this process as a shell expects it, until SIGCONT comes. In a process group that nobody
@@ -99,14 +120,17 @@ impl Signals {
 
     /// The next thing that came, if any has.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Event> {
+        self.arrived(now).or_else(|| self.settled(now))
+    }
+
+    /// The next thing that is clear as soon as it comes. What is not is held back.
+    fn arrived(&mut self, now: Instant) -> Option<Event> {
         loop {
             let info = self.fd.read_signal().ok()??;
             let signal = i32::try_from(info.ssi_signo).ok()?;
             let signal = Signal::try_from(signal).ok()?;
-            let everybody_has_it = info.ssi_code == libc::SI_KERNEL && !only_for_the_leader(signal);
             match signal {
                 Signal::SIGCHLD => return Some(Event::Children),
-                Signal::SIGTSTP => return Some(Event::Stop { everybody_has_it }),
                 Signal::SIGCONT => return Some(Event::Continued),
                 _ => {}
             }
@@ -123,17 +147,40 @@ impl Signals {
                     return Some(Event::KillNow);
                 }
             }
-            return Some(Event::Job {
-                signal,
-                everybody_has_it,
-            });
+            if info.ssi_code == libc::SI_KERNEL {
+                return Some(event(signal, !only_for_the_leader(signal)));
+            }
+            self.held.push_back((signal, now));
         }
+    }
+
+    /// The next thing that was held back, if it is clear by now.
+    fn settled(&mut self, now: Instant) -> Option<Event> {
+        while let Some(signal) = self.witness.next() {
+            self.witnessed.push((signal, now));
+        }
+        self.witnessed
+            .retain(|(_, at)| now.duration_since(*at) < ECHO);
+        let (signal, at) = *self.held.front()?;
+        let witnessed = self.witnessed.iter().position(|(got, _)| *got == signal);
+        if witnessed.is_none() && now.duration_since(at) < ECHO {
+            return None;
+        }
+        self.held.pop_front();
+        if let Some(witnessed) = witnessed {
+            self.witnessed.swap_remove(witnessed);
+        }
+        Some(event(signal, witnessed.is_some()))
     }
 }
 
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+fn event(signal: Signal, everybody_has_it: bool) -> Event {
+    match signal {
+        Signal::SIGTSTP => Event::Stop { everybody_has_it },
+        signal => Event::Job {
+            signal,
+            everybody_has_it,
+        },
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigHandler;
 use nix::unistd::{Pid, getpid};
 
 use crate::cli::StdinMode;
@@ -28,6 +29,7 @@ pub(crate) fn prepare(signals: &Signals) -> Inheritance {
     Inheritance {
         mask: signals.original,
         open_files: (soft, hard),
+        on_file_size: sys::survive_file_size().unwrap_or(SigHandler::SigDfl),
     }
 }
 

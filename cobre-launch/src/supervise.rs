@@ -1,35 +1,33 @@
 //! The loop that owns the job: signals, ends of ranks, pipes and timers, one after another.
 
-use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant, SystemTime};
+mod ends;
+mod outcome;
+mod signals;
+
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use cobre_comm_trait::FailureCause;
 use cobre_shm::recording::RankRecord;
 
-use crate::channel::RankSet;
-use crate::ending::{Ending, Reason, Step};
+use crate::ending::{Ending, Reason};
 use crate::error::LaunchError;
 use crate::files::RankFiles;
-use crate::guard::{Ended, Guard, Started};
+use crate::guard::{Guard, Started};
 use crate::hang::HangWatch;
-use crate::job::{Job, Membership};
-use crate::last_words::{self, Known, Report};
+use crate::job::Job;
+use crate::last_words::Report;
 use crate::oom::OomKills;
 use crate::output::{self, Output};
 use crate::plan::Plan;
 use crate::scene::{self, Doing};
-use crate::signal::{Event, Signals};
+use crate::signal::Signals;
 use crate::stdin::{self, Broadcast};
-use crate::sys::{Reaped, reap};
-use crate::verdict::{End, Facts, RankEnd, decide};
-use crate::{JobExit, descendants, report};
+use crate::verdict::RankEnd;
+use crate::{JobExit, report};
 
 /// How often the segment is looked at while some ranks have ended and others run: whether one of
 /// these waits for one of those is known there only.
@@ -175,39 +173,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn finished(mut self, exit: JobExit) -> Finished {
-        let exit = match exit {
-            JobExit::Success if self.output_lost => JobExit::Launcher,
-            exit => exit,
-        };
-        if let Some(report) = &mut self.report {
-            report.set_exit(exit);
-        }
-        Finished {
-            exit,
-            may_restart: self.may_restart(),
-            records: self.job.records(),
-            report: self.report,
-        }
-    }
-
-    /// Whether the job failed, and nobody wanted it to end.
-    fn may_restart(&self) -> bool {
-        let wanted = [
-            Signal::SIGINT,
-            Signal::SIGTERM,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
-        ];
-        let reason = self.ending.as_ref().map(|ending| ending.reason);
-        reason.is_some_and(Reason::calls_for_a_restart)
-            && !self.received.iter().any(|signal| wanted.contains(signal))
-    }
-
     /// Waits until something is ready, or `until`.
     fn wait(&self, until: Option<Instant>) -> Result<Vec<Ready>, LaunchError> {
-        let mut whats = vec![Ready::Signals];
-        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut whats = Vec::new();
+        let mut fds = Vec::new();
+        for fd in self.signals.interests() {
+            whats.push(Ready::Signals);
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+        }
         if let Some(guard) = self.guard.interest() {
             whats.push(Ready::Guard);
             fds.push(PollFd::new(guard, PollFlags::POLLIN));
@@ -241,11 +214,7 @@ impl<'a> Supervisor<'a> {
     fn handle(&mut self, ready: Ready) {
         let now = Instant::now();
         match ready {
-            Ready::Signals => {
-                while let Some(event) = self.signals.next(now) {
-                    self.handle_signal(event, now);
-                }
-            }
+            Ready::Signals => self.hear_signals(now),
             Ready::Guard => self.hear_guard(now),
             Ready::Output(what) => {
                 if let Err(error) = self.output.handle(what, now) {
@@ -254,55 +223,6 @@ impl<'a> Supervisor<'a> {
             }
             Ready::Stdin(what) => self.stdin.handle(what),
         }
-    }
-
-    fn handle_signal(&mut self, event: Event, now: Instant) {
-        match event {
-            Event::Children => self.reap(now),
-            Event::Stop { everybody_has_it } => {
-                if !everybody_has_it {
-                    self.guard
-                        .signal(Signal::SIGTSTP, self.those(|_| true), false);
-                }
-                self.signals.stop();
-            }
-            Event::Continued => {
-                self.guard
-                    .signal(Signal::SIGCONT, self.those(|_| true), false);
-                if let Some(hang) = &mut self.hang {
-                    hang.restart(now);
-                }
-            }
-            Event::KillNow => {
-                self.impatient |= self.over;
-                match &mut self.ending {
-                    Some(ending) => ending.now(now),
-                    None => self.begin_end(Reason::Interrupt, now),
-                }
-            }
-            Event::Job {
-                signal,
-                everybody_has_it,
-            } => {
-                self.impatient |= self.over;
-                self.received.push(signal);
-                if signal == Signal::SIGQUIT {
-                    self.say_who_is_where(now);
-                }
-                if !everybody_has_it {
-                    self.guard.signal(signal, self.those(|_| true), false);
-                }
-            }
-        }
-    }
-
-    /// Before anybody acts on the signal that asks for it.
-    fn say_who_is_where(&mut self, now: Instant) {
-        let after = now.duration_since(self.started).as_secs_f64();
-        let stand = last_words::stand(&self.job.scene());
-        self.output.say(&format!(
-            "cobre-launch: SIGQUIT {after:.1} s after the start; what each rank is doing:\n{stand}"
-        ));
     }
 
     fn stdout_failed(&mut self, error: &std::io::Error, now: Instant) {
@@ -324,8 +244,9 @@ impl<'a> Supervisor<'a> {
 
     /// Does what is due, and returns when to look again.
     fn timers(&mut self, now: Instant) -> Option<Instant> {
+        self.hear_signals(now);
         if self.over {
-            return None;
+            return self.signals.due();
         }
         let prompts = self.output.relay_prompts(now);
         let running = self.ranks.iter().any(|rank| rank.end.is_none());
@@ -346,6 +267,7 @@ impl<'a> Supervisor<'a> {
             self.signal_ranks(step);
         }
         [
+            self.signals.due(),
             prompts,
             timeout.filter(|_| self.ending.is_none()),
             (watched && self.ending.is_none()).then(|| now + TICK),
@@ -366,138 +288,6 @@ impl<'a> Supervisor<'a> {
         })
     }
 
-    fn signal_ranks(&mut self, step: Step) {
-        let failure = self
-            .ending
-            .as_ref()
-            .is_some_and(|e| e.reason == Reason::Failure);
-        let (signal, whom) = match step {
-            // Its collective tells a joined rank, which may be cleaning up already.
-            Step::Terminate if failure => (
-                Signal::SIGTERM,
-                self.those(|rank| !self.job.is_joined(rank)),
-            ),
-            Step::Terminate => (Signal::SIGTERM, self.those(|_| true)),
-            Step::Kill => (Signal::SIGKILL, self.those(|_| true)),
-        };
-        self.guard.signal(signal, whom, true);
-    }
-
-    /// Those of the ranks that still run.
-    fn those(&self, which: impl Fn(usize) -> bool) -> RankSet {
-        let ranks = self.ranks.iter().enumerate();
-        let running = ranks.filter(|(rank, state)| state.end.is_none() && which(*rank));
-        running.map(|(rank, _)| rank).collect()
-    }
-
-    /// Takes note of the ranks that have ended.
-    fn hear_guard(&mut self, now: Instant) {
-        let mut ended = Vec::new();
-        while let Some(end) = self.guard.next() {
-            self.record(end, now);
-            ended.push(end.rank);
-        }
-        for rank in ended {
-            let end = self.ranks[rank].end;
-            if let Some(cause) = end.and_then(|end| end.failure()) {
-                self.rank_failed(rank, cause, now);
-            }
-        }
-        if self.ending.is_none() {
-            self.look_at_segment(now);
-        }
-    }
-
-    /// The only child is the guard, as long as it lives.
-    fn reap(&mut self, now: Instant) {
-        while let Reaped::Child(pid, _) = reap() {
-            if pid == self.guard.pid {
-                self.guard_lost(now);
-            }
-        }
-    }
-
-    /// Nothing would end the job if this process were killed too: it does not go on. The kernel has
-    /// killed the ranks with the guard, and given the rest to this process.
-    fn guard_lost(&mut self, now: Instant) {
-        self.hear_guard(now);
-        self.guard.forget();
-        self.begin_end(Reason::GuardLost, now);
-        descendants::kill_all();
-        for rank in 0..self.ranks.len() {
-            if self.ranks[rank].end.is_none() {
-                let end = Ended {
-                    rank,
-                    status: ExitStatus::from_raw(Signal::SIGKILL as i32),
-                    by_launcher: true,
-                };
-                self.record(end, now);
-            }
-        }
-    }
-
-    fn record(&mut self, ended: Ended, now: Instant) {
-        let Ended { rank, status, .. } = ended;
-        let state = &mut self.ranks[rank];
-        let end = RankEnd {
-            rank,
-            pid: state.pid.as_raw(),
-            end: match status.signal() {
-                Some(signal) => End::Signal(signal),
-                None => End::Code(status.code().unwrap_or_default()),
-            },
-            at: now.duration_since(self.started),
-            membership: self.job.membership(rank),
-            saw_failure: self.job.saw_failure(rank),
-            by_launcher: ended.by_launcher,
-        };
-        state.end = Some(end);
-        if let End::Code(code) = end.end {
-            self.job
-                .report_exit(rank, state.pid.as_raw().unsigned_abs(), code);
-        }
-        self.say_verbose(|_| report::ended(&end));
-    }
-
-    /// Looks for failures that only the segment knows of.
-    fn look_at_segment(&mut self, now: Instant) {
-        if self.job.first_failure().is_some() {
-            self.begin_end(Reason::Failure, now);
-            return;
-        }
-        // Ranks that have joined wait for all others: one that has ended without will never come.
-        let never_came = self.ranks.iter().enumerate().find_map(|(rank, state)| {
-            let absent = self.job.membership(rank) == Membership::Absent;
-            match state.end?.end {
-                End::Code(code) if absent => Some((rank, code)),
-                _ => None,
-            }
-        });
-        let Some((rank, code)) = never_came else {
-            return;
-        };
-        let somebody_waits = self
-            .ranks
-            .iter()
-            .enumerate()
-            .any(|(rank, state)| state.end.is_none() && self.job.is_joined(rank));
-        if somebody_waits {
-            self.rank_failed(rank, FailureCause::Exited(Some(code)), now);
-        }
-    }
-
-    fn rank_failed(&mut self, rank: usize, cause: FailureCause, now: Instant) {
-        // Before the others are told.
-        self.look_around();
-        // A rank's own process may be a shell around the process that joined.
-        let pid = match self.job.membership(rank) {
-            Membership::Joined { pid } => pid,
-            _ => self.ranks[rank].pid.as_raw().unsigned_abs(),
-        };
-        self.job.report_failure(rank, pid, cause);
-        self.begin_end(Reason::Failure, now);
-    }
-
     /// Begins to end the job, unless that has begun.
     fn begin_end(&mut self, reason: Reason, now: Instant) {
         if self.ending.is_none() {
@@ -509,44 +299,6 @@ impl<'a> Supervisor<'a> {
     /// Notes what each rank is doing, the first time that something is wrong.
     fn look_around(&mut self) {
         self.scene.get_or_insert_with(|| self.job.scene());
-    }
-
-    /// The exit of the job, and its last words.
-    fn conclude(&mut self) -> JobExit {
-        let ends: Vec<RankEnd> = self.ranks.iter().filter_map(|rank| rank.end).collect();
-        let told = self.job.first_failure();
-        let facts = Facts {
-            ends: &ends,
-            told: told.as_ref(),
-            ending: self
-                .ending
-                .as_ref()
-                .map(|ending| (ending.reason, ending.since.duration_since(self.started))),
-        };
-        let verdict = decide(&facts);
-        let known = Known {
-            plan: self.plan,
-            attempt: self.number,
-            facts,
-            verdict,
-            received: &self.received,
-            scene: self.scene.as_deref(),
-            out_of_memory: self.oom_kills.verdict(),
-            started: SystemTime::now() - self.started.elapsed(),
-            output: &self.output,
-        };
-        let (words, report) = known.tell();
-        self.report = Some(report);
-        if let Some(words) = words {
-            self.output.say(&words);
-        }
-        if self.may_restart() && self.number < self.plan.max_restarts {
-            let (next, most) = (self.number + 1, self.plan.max_restarts);
-            self.output.say(&format!(
-                "cobre-launch: starting the job again: restart {next} of at most {most}\n"
-            ));
-        }
-        verdict.exit
     }
 
     fn say_verbose(&mut self, text: impl FnOnce(&Self) -> String) {

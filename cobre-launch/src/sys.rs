@@ -21,6 +21,8 @@ pub(crate) struct Inheritance {
     pub(crate) mask: SigSet,
     /// The limit of open files that the launcher was started with.
     pub(crate) open_files: (rlim_t, rlim_t),
+    /// What the launcher would have done at the limit on the size of files.
+    pub(crate) on_file_size: SigHandler,
 }
 
 /// Makes the process of `command` die with its parent, this process, and start as if the launcher
@@ -35,9 +37,11 @@ pub(crate) fn die_with_parent(command: &mut Command, parent: Pid, inheritance: I
         let (soft, hard) = inheritance.open_files;
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         inheritance.mask.thread_set_mask()?;
+        // SAFETY: no handler of ours: the launcher has none, so this is SIG_DFL or SIG_IGN.
+        unsafe { signal(Signal::SIGXFSZ, inheritance.on_file_size) }?;
         Ok(())
     };
-    // SAFETY: the closure runs in the child of a single-threaded process; it makes four system
+    // SAFETY: the closure runs in the child of a single-threaded process; it makes five system
     // calls through thin wrappers that neither allocate nor lock, and owns plain data only.
     unsafe { command.pre_exec(prepare) };
 }
@@ -74,6 +78,13 @@ pub(crate) fn own(received: RawFd) -> OwnedFd {
 pub(crate) fn keep_zombies() -> nix::Result<()> {
     // SAFETY: SIG_DFL is not a handler, so no code of ours can run at an unsafe moment.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
+}
+
+/// Makes a file that has become too long an error where it is written, instead of this process' end.
+/// Returns what was to happen before.
+pub(crate) fn survive_file_size() -> nix::Result<SigHandler> {
+    // SAFETY: SIG_IGN is not a handler, so no code of ours can run at an unsafe moment.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }
 }
 
 /// A child that may be reaped, or whether there is any left to wait for.

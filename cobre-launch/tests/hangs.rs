@@ -6,7 +6,7 @@
 
 mod common;
 
-use cobre_comm_trait::{Communicator, ReduceOp};
+use cobre_comm_trait::{Communicator, ReduceOp, SharedMemoryProvider};
 use cobre_shm::ShmComm;
 use common::{Folder, Running, signal_launcher, start};
 use nix::sys::signal::{Signal, raise};
@@ -17,6 +17,10 @@ const ROLES: &[(&str, fn())] = &[
     ("rank_2_does_not_come", rank_2_does_not_come),
     ("rank_1_is_killed_on_a_line", rank_1_is_killed_on_a_line),
     ("everybody_computes", everybody_computes),
+    (
+        "ranks_wait_in_two_communicators",
+        ranks_wait_in_two_communicators,
+    ),
     ("fails_twice", fails_twice),
 ];
 
@@ -110,6 +114,39 @@ fn a_hang_is_ended_and_says_who_is_missing() {
         outcome.stderr
     );
     says_who_waits(&outcome.stderr);
+}
+
+/// Ranks 0 and 2 wait for rank 1 in a communicator split from the job's, rank 1 for them in the job's.
+fn ranks_wait_in_two_communicators() {
+    let comm = join();
+    let split = comm.split_local().unwrap();
+    let _ = match comm.rank() {
+        1 => comm.barrier(),
+        _ => split.broadcast(&mut [0_u8; 5], 1),
+    };
+}
+
+#[test]
+fn a_hang_across_communicators_is_one_and_says_who_waits_in_which() {
+    let outcome = job(
+        "3",
+        "ranks_wait_in_two_communicators",
+        &["--hang-after", "300ms"],
+    )
+    .finish();
+    assert_eq!(outcome.code, 123, "{}", outcome.stderr);
+    let words: Vec<&str> = outcome.stderr.split_whitespace().collect();
+    let text = words.join(" ");
+    for part in [
+        "ranks 0, 2 in operation 1: broadcast(u8[5], root 1) at ",
+        " of split communicator 1 (3 ranks), waiting ",
+        " s for rank 1",
+        "rank 1 in operation 3: barrier() at ",
+        " s for rank 2",
+        "the ranks wait for each other",
+    ] {
+        assert!(text.contains(part), "{part} in {}", outcome.stderr);
+    }
 }
 
 #[test]

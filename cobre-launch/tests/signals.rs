@@ -48,6 +48,28 @@ fn what_is_sent_to_the_launcher_alone_reaches_each_rank_once() {
     assert_eq!(outcome.code, 5);
 }
 
+/// `kill -- -PGID`.
+#[test]
+fn what_is_sent_to_the_process_group_reaches_each_rank_once() {
+    let listener = format!("trap 'echo got-usr2' USR2; {LISTENER}");
+    let mut command = signal_launcher(&["-n", "2", "sh", "-c", &listener]);
+    command.process_group(0);
+    let mut running = start(command);
+    running.read_until("ready", 2);
+    let group = Pid::from_raw(-running.pid().as_raw());
+    let heard = [(Signal::SIGUSR1, "got-usr1"), (Signal::SIGINT, "got-int")];
+    for ((signal, said), before) in heard.into_iter().zip([0, 2]) {
+        kill(group, signal).unwrap();
+        running.read_until(said, 2);
+        // What the launcher passes on it passes on in the order in which it came.
+        running.signal(Signal::SIGUSR2);
+        let stdout = running.read_until("got-usr2", before + 2);
+        assert_eq!(stdout.matches(said).count(), 2, "{stdout}");
+    }
+    kill(group, Signal::SIGTERM).unwrap();
+    assert_eq!(running.finish().code, 5);
+}
+
 #[test]
 fn ctrl_c_on_a_terminal_reaches_each_rank_once() {
     // `script` gives the launcher a terminal, and types what it reads. No shell between the two: one

@@ -7,6 +7,7 @@
 use core::time::Duration;
 
 use crate::{
+    failure::Failure,
     primitive::{AtomicU32, AtomicU64, SharedBytes},
     wait::Wait,
 };
@@ -136,6 +137,16 @@ pub(crate) trait Members {
     fn cell(&self, rank: usize) -> &RankCell;
     /// The job's failure word.
     fn failure(&self) -> &FailureWord;
+    /// What says whether `rank` is there. Acquire what it says.
+    fn presence(&self, rank: usize) -> &Presence {
+        &self.cell(rank).presence
+    }
+    /// Whether a job of which this is a part has failed so that this has as well.
+    fn inherits_failure(&self) -> bool {
+        false
+    }
+    /// Fails the job, and before that those of which it is a part if the failure is theirs.
+    fn fail(&self, failure: Failure);
     /// Whether a launcher is there that knows with which code a rank exits that has left.
     fn may_tell_codes(&self) -> bool;
     /// Called by a rank that has slept in vain, `naps` times by now: finds out from the kernel

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cobre_comm_trait::FailureCause;
 
 use crate::{
-    cell::{ABORTED, EXITED, FailureWord, JOINED, LEFT, Members, PANICKED, RankCell},
+    cell::{ABORTED, EXITED, FailureWord, JOINED, LEFT, Members, PANICKED, Presence, RankCell},
     failure::{self, Failure, Kind},
     layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, RankBlock},
     primitive::Ordering,
@@ -36,6 +36,8 @@ pub(crate) struct Control {
     locks: Option<LockFile>,
     /// The job of the same ranks that formed this one.
     parent: Option<Arc<Control>>,
+    /// Where this process has listed this segment in that job.
+    listed: Option<usize>,
 }
 
 impl Control {
@@ -50,6 +52,7 @@ impl Control {
             geometry,
             locks,
             parent: None,
+            listed: None,
         }
     }
 
@@ -58,9 +61,19 @@ impl Control {
         self.segment.fill(offset, bytes);
     }
 
-    /// Notes the job that formed this one: who is gone from there is gone here.
-    pub(crate) fn set_parent(&mut self, parent: Arc<Control>) {
+    /// Notes the job that formed this one, of which this process is `rank`: who is gone from there is
+    /// gone here, and who watches that job learns of this one.
+    pub(crate) fn set_parent(&mut self, parent: Arc<Control>, rank: usize) {
+        let table = &parent.root().block(rank).splits;
+        self.listed = self.locks.as_ref().and_then(|locks| table.enter(locks));
         self.parent = Some(parent);
+    }
+
+    /// Takes back that this process, `rank`, is in this communicator.
+    pub(crate) fn unlist(&self, rank: usize) {
+        if let Some(place) = self.listed {
+            self.root().block(rank).splits.remove(place);
+        }
     }
 
     /// The first of the jobs from which this one was split: the one that a launcher knows.
@@ -68,9 +81,23 @@ impl Control {
         self.parent.as_deref().map_or(self, Self::root)
     }
 
+    /// The first failure of this job, or of one from which it was split if that concerns this one too.
+    #[inline]
+    pub(crate) fn first_failure(&self) -> Option<Failure> {
+        failure::first(self).or_else(|| self.adopt(self.inherited_failure()?))
+    }
+
+    /// Makes a failure of the job that this was split from one of this too.
+    #[cold]
+    fn adopt(&self, failure: Failure) -> Option<Failure> {
+        failure::raise(self, failure);
+        failure::first(self)
+    }
+
     /// The failure of a job from which this one was split that concerns this one as well: somebody
     /// is gone.
-    pub(crate) fn inherited_failure(&self) -> Option<Failure> {
+    #[inline]
+    fn inherited_failure(&self) -> Option<Failure> {
         let parent = self.parent.as_deref()?;
         let failure = failure::first(parent).or_else(|| parent.inherited_failure())?;
         matches!(failure.kind, Kind::RankFailed(_) | Kind::Aborted(_)).then_some(failure)
@@ -140,6 +167,23 @@ impl Control {
             .is_some_and(|locks| open_files::has_open(pid, locks.file()))
     }
 
+    /// Whether what failed a communicator split from this job fails this job too: who has merely left
+    /// the other is here.
+    fn is_concerned(&self, failure: Failure) -> bool {
+        // Acquire matches the Release of `wait::mark_gone`.
+        let state = || {
+            self.cell(failure.rank)
+                .presence
+                .state
+                .load(Ordering::Acquire)
+        };
+        match failure.kind {
+            Kind::RankFailed(FailureCause::Died) => true,
+            Kind::RankFailed(_) => state() != JOINED,
+            _ => false,
+        }
+    }
+
     /// Whether a launcher watches this job's processes, and is still there.
     pub(crate) fn is_watched(&self) -> bool {
         let root = self.root();
@@ -206,33 +250,56 @@ impl Members for Control {
         &self.header().failure
     }
 
+    fn presence(&self, rank: usize) -> &Presence {
+        let presence = &self.root().cell(rank).presence;
+        // Acquire matches the Release of `wait::mark_gone`. Of these there is no way back; who has
+        // merely left the job may go on here.
+        match presence.state.load(Ordering::Acquire) {
+            PANICKED | ABORTED | EXITED => presence,
+            _ => &self.cell(rank).presence,
+        }
+    }
+
+    #[inline]
+    fn inherits_failure(&self) -> bool {
+        self.inherited_failure().is_some()
+    }
+
+    fn fail(&self, failure: Failure) {
+        if let Some(parent) = &self.parent {
+            // Told there first, so that the first cause is the same in all communicators.
+            if parent.is_concerned(failure) {
+                parent.fail(failure);
+            }
+            failure::raise(self, self.inherited_failure().unwrap_or(failure));
+        } else {
+            failure::raise(self, failure);
+        }
+    }
+
     fn may_tell_codes(&self) -> bool {
-        // A split communicator's ranks leave it without leaving the job, and the launcher does not
-        // know it.
-        self.parent.is_none() && self.is_watched()
+        self.is_watched()
     }
 
     fn examine(&self, wait: Wait, naps: u32) {
         let (peer, cell) = (wait.peer, self.cell(wait.peer));
-        if let Some(failure) = self.inherited_failure() {
-            failure::raise(self, failure);
+        if self.first_failure().is_some() {
             return;
         }
         // Acquire matches the Release of `wait::mark_gone`.
-        let state = || cell.presence.state.load(Ordering::Acquire);
+        let state = || self.presence(peer).state.load(Ordering::Acquire);
         if state() == LEFT {
             // With a launcher; otherwise the look has decided. The process may go on, so the code may
             // never be told.
             if naps >= LAUNCHER_FIRST && !wait::has_arrived(cell, wait.round) {
                 let left = Kind::RankFailed(FailureCause::Exited(None));
-                failure::raise(self, Failure::new(peer, Some(wait.operation), left));
+                self.fail(Failure::new(peer, Some(wait.operation), left));
             }
             return;
         }
         // The lock of the first job, which outlives those of its splits: who is gone there is gone
-        // everywhere, and the cause is told there first, so that it is the same in all of them.
-        let root = self.root();
-        if root.is_alive(peer) || (naps < LAUNCHER_FIRST && self.is_watched()) {
+        // everywhere.
+        if self.root().is_alive(peer) || (naps < LAUNCHER_FIRST && self.is_watched()) {
             return;
         }
         // The peer may have published, or left cleanly, before its lock went: its state counts.
@@ -240,9 +307,7 @@ impl Members for Control {
         let ended = matches!(state(), LEFT | PANICKED | ABORTED | EXITED);
         if !wait::has_arrived(cell, wait.round) && !ended {
             let died = Kind::RankFailed(FailureCause::Died);
-            let died = Failure::new(peer, Some(wait.operation), died);
-            failure::raise(root, died);
-            failure::raise(self, self.inherited_failure().unwrap_or(died));
+            self.fail(Failure::new(peer, Some(wait.operation), died));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     config::WaitPolicy,
     control::Control,
     explain,
-    failure::{self, Failure, Kind},
+    failure::{Failure, Kind},
     point,
     primitive::{AtomicU64, Ordering},
     recording::Recorder,
@@ -174,7 +174,7 @@ impl Core {
             sites,
         } = &mut *progress;
         // Nothing is recorded any more, so that what the ranks disagreed about stays readable.
-        if failure::first(&*self.control).is_some() {
+        if self.control.first_failure().is_some() {
             return Err(checked.err().unwrap_or_else(|| self.learn()));
         }
         *calls += 1;
@@ -213,12 +213,12 @@ impl Core {
 
     /// Fails the job with this rank as the cause.
     pub(crate) fn fail(&self, operation: Option<Operation>, kind: Kind) {
-        failure::raise(&*self.control, Failure::new(self.rank, operation, kind));
+        self.control.fail(Failure::new(self.rank, operation, kind));
     }
 
     /// The job's first failure, if there is one, which this rank has now been told of.
     pub(crate) fn failed(&self) -> Option<CommError> {
-        failure::first(&*self.control).map(|_| self.learn())
+        self.control.first_failure().map(|_| self.learn())
     }
 
     /// The job's first failure, which this rank has now been told of.
@@ -227,7 +227,7 @@ impl Core {
         // Where the launcher looks; Release matches the Acquire in `Observer::saw_failure`.
         let presence = &self.control.root().cell(self.rank).presence;
         presence.saw_failure.store(1, Ordering::Release);
-        failure::first(&*self.control).map_or_else(
+        self.control.first_failure().map_or_else(
             || CommError::Corrupted {
                 rank: self.rank,
                 what: "a failure that vanished",
@@ -248,6 +248,7 @@ impl Core {
             if let Some(recorder) = &self.recorder {
                 recorder.end();
             }
+            self.control.unlist(self.rank);
             wait::mark_gone(self.control.cell(self.rank), state);
         }
     }

@@ -19,6 +19,7 @@ use crate::{
     primitive::{AtomicU32, AtomicU64},
     recording::{FIXED_RECORD_BYTES, MAX_TRACE_EVENTS, Recording, record_bytes},
     sites::SiteTable,
+    splits::SplitTable,
     stall::StallRecord,
 };
 
@@ -26,7 +27,7 @@ use crate::{
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CobreShm");
 
 /// Changes with every change of this module or of a protocol that its memory carries.
-pub(crate) const LAYOUT_VERSION: u32 = 5;
+pub(crate) const LAYOUT_VERSION: u32 = 6;
 
 /// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
 /// is more than anybody has cores.
@@ -99,6 +100,8 @@ pub(crate) struct RankBlock {
     pub(crate) board: RecordLatch,
     /// Who was missing when the rank gave up waiting; see [`crate::stall`].
     pub(crate) stall: StallRecord,
+    /// The communicators split from this job that the rank is in.
+    pub(crate) splits: SplitTable,
 }
 
 /// What the two sides of a segment must agree on besides the version: a compiler or an architecture
@@ -116,6 +119,7 @@ pub(crate) const FINGERPRINT: u64 = {
         offset_of!(RankBlock, calls),
         offset_of!(RankBlock, sites),
         offset_of!(RankBlock, stall),
+        offset_of!(RankBlock, splits),
         offset_of!(RankBlock, board),
         size_of::<RecordLatch>(),
         size_of::<RankCell>(),

@@ -107,6 +107,8 @@ mod sites;
 #[cfg(not(loom))]
 mod split;
 #[cfg(not(loom))]
+mod splits;
+#[cfg(not(loom))]
 mod staging;
 #[cfg(not(loom))]
 mod stall;

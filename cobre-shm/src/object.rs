@@ -133,6 +133,6 @@ fn sized(file: File, bytes: usize, needed: usize) -> io::Result<File> {
     if let Some(room) = room::shortage(needed as u64) {
         return Err(room::error(&room));
     }
-    file.set_len(bytes as u64)?;
+    shm::set_length(&file, bytes as u64)?;
     Ok(file)
 }

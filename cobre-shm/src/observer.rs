@@ -15,7 +15,7 @@ use crate::{
     layout::MAX_RANKS,
     primitive::Ordering,
     recording::{self, RankRecord, Recording},
-    wait,
+    splits, wait,
 };
 
 /// Whether a rank's process is a member of the job.
@@ -140,8 +140,7 @@ impl Observer {
     /// If there is no such rank.
     #[must_use]
     pub fn steps(&self, rank: usize) -> u64 {
-        let (number, ended) = self.control.block(rank).calls.last();
-        2 * number + u64::from(ended)
+        steps(&self.control, rank)
     }
 
     /// Fails the job, unless it has failed already, and wakes every rank that waits.
@@ -159,6 +158,7 @@ impl Observer {
         if !failure::raise_while_forming(&self.control, failure) {
             failure::raise(&self.control, failure);
         }
+        self.wake_splits();
     }
 
     /// Says that the process `pid`, if it is or was the rank, has exited with `code`. Whoever waits for
@@ -176,6 +176,21 @@ impl Observer {
                 .exit_code
                 .store(code as u32, Ordering::Relaxed);
             wait::mark_gone(cell, EXITED);
+            self.wake_splits();
+        }
+    }
+
+    /// The communicators split from the job, as far as its living ranks have listed them.
+    #[must_use]
+    pub fn splits(&self) -> Vec<Split> {
+        let open = splits::open(&self.control);
+        open.into_iter().map(|control| Split { control }).collect()
+    }
+
+    /// Lets who sleeps in a communicator split from the job see what has become of the job.
+    fn wake_splits(&self) {
+        for split in splits::open(&self.control) {
+            (0..split.size()).for_each(|rank| failure::ring(split.cell(rank)));
         }
     }
 
@@ -190,6 +205,50 @@ impl Observer {
     pub fn remove_name(&mut self) {
         self.named = None;
     }
+}
+
+/// A communicator split from a job, seen from outside. Keeps its memory alive: not to be kept.
+#[derive(Debug)]
+pub struct Split {
+    control: Control,
+}
+
+impl Split {
+    /// The number of its ranks.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.control.size()
+    }
+
+    /// What `rank` is doing in it; see [`Observer::activity`].
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn activity(&self, rank: usize) -> Activity {
+        activity::of(&self.control, rank)
+    }
+
+    /// How often `rank` has begun or ended a collective of it; see [`Observer::steps`].
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn steps(&self, rank: usize) -> u64 {
+        steps(&self.control, rank)
+    }
+}
+
+#[cfg(test)]
+impl Split {
+    pub(crate) fn control(&self) -> &Control {
+        &self.control
+    }
+}
+
+fn steps(control: &Control, rank: usize) -> u64 {
+    let (number, ended) = control.block(rank).calls.last();
+    2 * number + u64::from(ended)
 }
 
 pub(crate) fn membership(control: &Control, rank: usize) -> Membership {

@@ -13,8 +13,8 @@ pub(crate) struct Room {
     pub(crate) place: String,
     /// How to get more.
     pub(crate) remedy: &'static str,
-    /// Beyond it the system returns `ENOSPC`; otherwise nothing, and kills.
-    pub(crate) is_dev_shm: bool,
+    /// What the system says beyond it, if it says anything and does not kill.
+    errno: i32,
 }
 
 /// The tightest limit, if the system states any.
@@ -23,7 +23,7 @@ pub(crate) fn tightest() -> Option<Room> {
         free,
         place: shm::FOLDER.to_owned(),
         remedy: "enlarge /dev/shm (in a container: --shm-size)",
-        is_dev_shm: true,
+        errno: libc::ENOSPC,
     });
     let memory = memory::headroom().map(|headroom| Room {
         free: headroom.bytes,
@@ -33,11 +33,17 @@ pub(crate) fn tightest() -> Option<Room> {
         } else {
             "free memory, or use a machine that has more"
         },
-        is_dev_shm: false,
+        errno: libc::ENOMEM,
     });
-    dev_shm
+    let file = shm::longest_file().map(|longest| Room {
+        free: longest,
+        place: "any file of this process".to_owned(),
+        remedy: "raise the limit on its size (ulimit -f unlimited)",
+        errno: libc::EFBIG,
+    });
+    [dev_shm, memory, file]
         .into_iter()
-        .chain(memory)
+        .flatten()
         .min_by_key(|room| room.free)
 }
 
@@ -56,11 +62,7 @@ pub(crate) fn left() -> String {
 
 /// What the system would say, if it said anything.
 pub(crate) fn error(room: &Room) -> io::Error {
-    io::Error::from_raw_os_error(if room.is_dev_shm {
-        libc::ENOSPC
-    } else {
-        libc::ENOMEM
-    })
+    io::Error::from_raw_os_error(room.errno)
 }
 
 /// The limit beyond which `bytes` more would go.

@@ -58,6 +58,7 @@ fn occupy(
         let end = geometry.block_offset(rank + 1);
         shm::reserve(&file, block as u64, (end - block) as u64)?;
     }
+    // The job's own locks decide who lives; these are for who looks at this communicator.
     let locks = LockFile::new(shm::reopen(&file)?);
     locks.try_lock(rank)?;
     point::reached("attach");
@@ -73,7 +74,7 @@ fn occupy(
         control::write_header(&segment, geometry, origin);
     }
     let mut control = Control::new(segment, geometry, Some(locks));
-    control.set_parent(Arc::clone(parent));
     control.occupy(rank);
+    control.set_parent(Arc::clone(parent), rank);
     Ok(control)
 }

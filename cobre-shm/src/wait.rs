@@ -207,7 +207,8 @@ pub(crate) fn for_round(
 
 fn has_failed(members: &impl Members) -> bool {
     // Relaxed: whoever acts on it reads it again with Acquire.
-    !matches!(members.failure().code.load(Ordering::Relaxed), 0 | FORMING)
+    let own = members.failure().code.load(Ordering::Relaxed);
+    !matches!(own, 0 | FORMING) || members.inherits_failure()
 }
 
 fn sleep_until(members: &impl Members, limit: Option<Duration>, wait: Wait) -> Result<(), Stopped> {
@@ -259,7 +260,8 @@ fn look(members: &impl Members, wait: Wait) -> Option<Result<(), Stopped>> {
     let cell = members.cell(wait.peer);
     // Before the round: who publishes and then leaves has published. Acquire matches the Release of
     // `mark_gone`, so that the last round is visible.
-    let state = cell.presence.state.load(Ordering::Acquire);
+    let presence = members.presence(wait.peer);
+    let state = presence.state.load(Ordering::Acquire);
     if has_arrived(cell, wait.round) {
         return Some(Ok(()));
     }
@@ -268,17 +270,15 @@ fn look(members: &impl Members, wait: Wait) -> Option<Result<(), Stopped>> {
         LEFT if members.may_tell_codes() => return has_failed(members).then_some(Err(Stopped)),
         LEFT | ABORTED => FailureCause::Exited(None),
         EXITED => {
-            let code = cell.presence.exit_code.load(Ordering::Relaxed);
+            let code = presence.exit_code.load(Ordering::Relaxed);
             FailureCause::Exited(Some(code as i32))
         }
         PANICKED => FailureCause::Panicked,
         _ if has_failed(members) => return Some(Err(Stopped)),
         _ => return None,
     };
-    failure::raise(
-        members,
-        Failure::new(wait.peer, Some(wait.operation), Kind::RankFailed(cause)),
-    );
+    let failed = Kind::RankFailed(cause);
+    members.fail(Failure::new(wait.peer, Some(wait.operation), failed));
     Some(Err(Stopped))
 }
 

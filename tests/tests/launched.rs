@@ -152,6 +152,43 @@ fn an_abort_reaches_every_communicator_split_from_the_job() {
     }
 }
 
+/// Who is gone is gone from all of them, by the same cause: whoever waits where, now or later.
+#[test]
+fn a_death_is_the_same_in_every_communicator_split_from_the_job() {
+    for depth in ["inner:1", "inner:2"] {
+        for (last, told) in [
+            ("exit:7", "exited with code 7"),
+            ("leave", "exited with code 0"),
+            ("kill:SIGKILL", "was killed by signal 9"),
+            ("panic", "panicked"),
+        ] {
+            let here: &[&str] = &["join", depth, "inner-barrier", "inner-barrier", "barrier"];
+            let there: &[&str] = &["join", depth, "inner-barrier", "barrier", "inner-barrier"];
+            let (_, heard) = run(&[here, there, &["join", depth, "inner-barrier", last]]);
+            let errors = heard
+                .lines()
+                .filter_map(|line| line.split_once("error rank 2 "));
+            let errors: Vec<&str> = errors.map(|(_, error)| error).collect();
+            assert_eq!(errors.len(), 4, "{last}: {heard}");
+            assert!(errors[0].contains(told), "{last}: {heard}");
+            assert!(
+                errors.iter().all(|error| *error == errors[0]),
+                "{last}: {heard}"
+            );
+        }
+    }
+}
+
+/// Who drops a split communicator and stays in the job is missed there alone.
+#[test]
+fn who_leaves_a_split_communicator_is_still_in_the_job() {
+    let waits: &[&str] = &["join", "inner:1", "inner-barrier", "barrier"];
+    let (end, heard) = run(&[waits, waits, &["join", "inner:1", "outer", "barrier"]]);
+    assert_eq!(heard.matches("error rank 2 (pid ").count(), 2, "{heard}");
+    assert_eq!(heard.matches("ok barrier").count(), 3, "{heard}");
+    assert_eq!(end, End::Code(0), "{heard}");
+}
+
 #[test]
 fn abort_ends_who_computes_and_does_not_listen() {
     let busy: &[&str] = &["join", "barrier", "busy"];

@@ -1,5 +1,5 @@
-//! Jobs where shared memory is short, read-only, absent, or limited by a memory cgroup: an error that
-//! says what was wanted, what is there and what to do, on every rank; or they work.
+//! Jobs where shared memory is short, read-only, absent, or limited by a memory cgroup or for files, or
+//! where `/proc` is missing: an error that says what was wanted, what is there and what to do, on every rank; or they work.
 //!
 //! Each job runs in a mount namespace of its own with a `/dev/shm` of its own. Where that is not
 //! allowed the tests say so and do nothing.
@@ -247,4 +247,80 @@ fn a_memory_cgroup_that_is_too_small_is_an_error_and_not_a_kill() {
     );
     assert_says(&heard, &["the memory cgroup", "bytes left"]);
     assert_eq!(heard.matches("ok barrier").count(), 2, "{heard}");
+}
+
+/// `ulimit -f`: the kernel ends a process that goes beyond it by a signal, without a word.
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_that_names_it() {
+    let Some(elsewhere) = Elsewhere::with("ulimit -f 0") else {
+        return;
+    };
+    let (end, heard) = elsewhere.job("2", "1M", &["barrier"]);
+    assert_eq!(end, End::Code(1), "{heard}");
+    assert_says(
+        &heard,
+        &["cannot reserve", "File too large", "ulimit -f unlimited"],
+    );
+    // And without a launcher.
+    let mut command = elsewhere.command(&[RANK, "join"]);
+    command.env("COBRE_SHM_NAME", cobre_tests::job_name());
+    command
+        .env("COBRE_SHM_RANK", "0")
+        .env("COBRE_SHM_SIZE", "2");
+    let mut rank = Process::start("rank 0", &mut command);
+    assert_eq!(rank.end(), End::Code(1), "{}", rank.heard());
+    assert_says(rank.heard(), &["refused", "ulimit -f unlimited"]);
+}
+
+/// Enough for the job, and not for what it makes later.
+#[test]
+fn a_window_larger_than_files_may_be_is_refused_and_the_job_goes_on() {
+    let Some(elsewhere) = Elsewhere::with("ulimit -f 4096") else {
+        return;
+    };
+    let steps = [
+        "barrier",
+        "region:10000000",
+        "barrier",
+        "region:1000",
+        "publish",
+    ];
+    let (end, heard) = elsewhere.job("2", "1M", &steps);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(heard.matches("File too large").count(), 2, "{heard}");
+    assert_eq!(heard.matches("ok publish").count(), 2, "{heard}");
+}
+
+/// Ranks have the signal as they would have it without the launcher, which ignores it for itself.
+#[test]
+fn a_rank_that_writes_too_much_is_told_by_the_signal() {
+    let Some(elsewhere) = Elsewhere::with("ulimit -f 16384") else {
+        return;
+    };
+    let file = std::env::temp_dir().join(format!("cobre-test-{}", std::process::id()));
+    let write = format!("exec head -c 20000000 /dev/zero > {}", file.display());
+    let mut command = elsewhere.command(&[LAUNCH, "-n", "1", "sh", "-c", &write]);
+    let mut launcher = Process::start("the launcher", &mut command);
+    let end = launcher.end();
+    let _ = std::fs::remove_file(file);
+    assert_eq!(end, End::Code(128 + 25), "{}", launcher.heard());
+    assert_says(launcher.heard(), &["SIGXFSZ"]);
+}
+
+#[test]
+fn without_proc_everything_works_that_does_not_ask_for_processes() {
+    let Some(elsewhere) = Elsewhere::with("mount -t tmpfs none /proc") else {
+        return;
+    };
+    let steps = [
+        "split",
+        "inner:2",
+        "inner-barrier",
+        "region:1000",
+        "publish",
+    ];
+    let (end, heard) = elsewhere.job("3", "1M", &steps);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(heard.matches("ok inner-barrier").count(), 3, "{heard}");
+    assert_eq!(heard.matches("ok publish").count(), 3, "{heard}");
 }

@@ -47,8 +47,7 @@ pub(crate) fn found(
     let (file, locks) = create(name)?;
     let named = Named(name.to_owned());
     let no_room = |source| InitError::no_room(name, geometry, source);
-    file.set_len(geometry.total_bytes() as u64)
-        .map_err(no_room)?;
+    shm::set_length(&file, geometry.total_bytes() as u64).map_err(no_room)?;
     // Staging is reserved by its owners, near whom it should lie.
     shm::reserve(&file, 0, geometry.staging_offset() as u64).map_err(no_room)?;
     let segment = Segment::map(&file, geometry.total_bytes())

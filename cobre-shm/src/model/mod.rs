@@ -14,6 +14,7 @@ use loom::sync::Arc;
 
 use crate::{
     cell::{FailureWord, Members, RankCell},
+    failure::{self, Failure},
     primitive::AtomicU64,
     wait::Wait,
 };
@@ -58,6 +59,10 @@ impl Members for Heap {
 
     fn failure(&self) -> &FailureWord {
         &self.failure
+    }
+
+    fn fail(&self, failure: Failure) {
+        failure::raise(self, failure);
     }
 
     fn may_tell_codes(&self) -> bool {

@@ -9,7 +9,11 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, OFlag, fallocate},
-    sys::{mman, stat::Mode},
+    sys::{
+        mman,
+        resource::{Resource, getrlimit},
+        stat::Mode,
+    },
 };
 
 /// Readable and writable by the owner alone.
@@ -38,10 +42,12 @@ pub(crate) fn unnamed() -> io::Result<File> {
     Ok(file)
 }
 
-/// Another open file of the same object, for locks of its own.
+/// Another open file of the same object, for locks of its own; without `/proc` the same one again, so
+/// that a mapping, in forked children too, keeps the locks.
 pub(crate) fn reopen(file: &File) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    OpenOptions::new().read(true).write(true).open(path)
+    let again = OpenOptions::new().read(true).write(true).open(path);
+    again.or_else(|_| file.try_clone())
 }
 
 /// Opens an existing object; symbolic links are not followed. Close-on-exec, as `shm_open` is.
@@ -86,6 +92,21 @@ pub(crate) fn names() -> io::Result<Vec<String>> {
 /// Removes the name; the memory stays until the last descriptor and mapping are gone.
 pub(crate) fn unlink(name: &str) -> io::Result<()> {
     Ok(mman::shm_unlink(name)?)
+}
+
+/// Makes the file `bytes` long. Beyond what this process may write into one file (`ulimit -f`) that is an
+/// error, and not the signal (SIGXFSZ) by which the kernel says so and ends a process that does not expect it.
+pub(crate) fn set_length(file: &File, bytes: u64) -> io::Result<()> {
+    if longest_file().is_some_and(|longest| bytes > longest) {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    file.set_len(bytes)
+}
+
+/// The longest file that this process may make; `None` if there is no limit.
+pub(crate) fn longest_file() -> Option<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
+    (soft != libc::RLIM_INFINITY).then_some(soft)
 }
 
 /// Reserves the pages of a range, which must lie inside the file: a full `/dev/shm` is an error

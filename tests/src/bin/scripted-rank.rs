@@ -9,6 +9,9 @@
 //! | `until-error:WHAT` | one of these, until it fails | `error SENTENCE` |
 //! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
 //! | `timeout:SECONDS` | limits how long later calls wait | nothing |
+//! | `outer` | drops the communicators that it has split | nothing |
+//! | `forked:STEP` | forks a child that does the step and exits, and waits for it | what it prints |
+//! | `orphan` | forks a child that does nothing until standard input ends | nothing |
 //! | `child:STEP` | starts this program with that step, and waits for it | what it prints |
 //! | `others-sleep:NUMBER` | waits until all others sleep in their collective of this number | nothing |
 //! | `leave` | drops the communicator | `left` |
@@ -26,6 +29,8 @@ use cobre_comm_trait::{
 };
 use cobre_shm::board::Member;
 use cobre_shm::{Activity, ShmComm, ShmReader, ShmRegion};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, dup2_stderr, dup2_stdout, fork};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -55,6 +60,20 @@ fn print(line: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+fn orphan() -> Result<(), Failure> {
+    #![allow(unsafe_code)]
+    // SAFETY: as in `Rank::forked`.
+    if let ForkResult::Child = unsafe { fork() }? {
+        // Its reader shall see the end of the rank's output.
+        let null = std::fs::File::options().write(true).open("/dev/null")?;
+        dup2_stdout(&null)?;
+        dup2_stderr(&null)?;
+        std::io::copy(&mut stdin(), &mut std::io::sink())?;
+        std::process::exit(0);
+    }
+    Ok(())
+}
+
 impl Rank {
     fn step(&mut self, step: &str) -> Result<(), Failure> {
         let (what, rest) = step.split_once(':').unwrap_or((step, ""));
@@ -76,6 +95,9 @@ impl Rank {
                 let mut child = std::process::Command::new(std::env::current_exe()?);
                 child.arg(rest).status()?;
             }
+            "outer" => self.inner.clear(),
+            "forked" => return self.forked(rest),
+            "orphan" => return orphan(),
             "busy" => loop {
                 core::hint::spin_loop();
             },
@@ -102,6 +124,24 @@ impl Rank {
             }
         }
         Ok(())
+    }
+
+    /// The child inherits the communicators, and runs destructors and exit hooks like any other.
+    fn forked(&mut self, step: &str) -> Result<(), Failure> {
+        #![allow(unsafe_code)]
+        // SAFETY: the thread that refreshes the status record takes no lock that the child needs; the
+        // C library sees to its own.
+        match unsafe { fork() }? {
+            ForkResult::Child => {
+                let done = self.step(step);
+                *self = Self::default();
+                std::process::exit(i32::from(done.is_err()));
+            }
+            ForkResult::Parent { child } => {
+                let ended = waitpid(child, None)?;
+                print(&format!("the child's end: {ended:?}"))
+            }
+        }
     }
 
     /// Returns when every other rank sleeps in its collective `number`.

@@ -77,7 +77,7 @@ pub(super) fn write(file: &File, description: &Description) -> io::Result<Geomet
         description: text.len(),
     };
     let total = geometry.total_bytes() as u64;
-    file.set_len(total)?;
+    shm::set_length(file, total)?;
     shm::reserve(file, 0, total)?;
     let header: Header = [
         MAGIC,

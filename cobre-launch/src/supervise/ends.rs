@@ -1,0 +1,129 @@
+//! What the end of a rank means for the others.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use cobre_comm_trait::FailureCause;
+use nix::sys::signal::Signal;
+
+use super::Supervisor;
+use crate::ending::Reason;
+use crate::guard::Ended;
+use crate::job::Membership;
+use crate::sys::{Reaped, reap};
+use crate::verdict::{End, RankEnd};
+use crate::{descendants, report};
+
+impl Supervisor<'_> {
+    /// Takes note of the ranks that have ended.
+    pub(super) fn hear_guard(&mut self, now: Instant) {
+        let mut ended = Vec::new();
+        while let Some(end) = self.guard.next() {
+            self.record(end, now);
+            ended.push(end.rank);
+        }
+        for rank in ended {
+            let end = self.ranks[rank].end;
+            if let Some(cause) = end.and_then(|end| end.failure()) {
+                self.rank_failed(rank, cause, now);
+            }
+        }
+        if self.ending.is_none() {
+            self.look_at_segment(now);
+        }
+    }
+
+    /// The only child is the guard, as long as it lives.
+    pub(super) fn reap(&mut self, now: Instant) {
+        while let Reaped::Child(pid, _) = reap() {
+            if pid == self.guard.pid {
+                self.guard_lost(now);
+            }
+        }
+    }
+
+    /// Nothing would end the job if this process were killed too: it does not go on. The kernel has
+    /// killed the ranks with the guard, and given the rest to this process.
+    fn guard_lost(&mut self, now: Instant) {
+        self.hear_guard(now);
+        self.guard.forget();
+        self.begin_end(Reason::GuardLost, now);
+        descendants::kill_all();
+        for rank in 0..self.ranks.len() {
+            if self.ranks[rank].end.is_none() {
+                let end = Ended {
+                    rank,
+                    status: ExitStatus::from_raw(Signal::SIGKILL as i32),
+                    by_launcher: true,
+                };
+                self.record(end, now);
+            }
+        }
+    }
+
+    fn record(&mut self, ended: Ended, now: Instant) {
+        let Ended { rank, status, .. } = ended;
+        let state = &mut self.ranks[rank];
+        let end = RankEnd {
+            rank,
+            pid: state.pid.as_raw(),
+            end: match status.signal() {
+                Some(signal) => End::Signal(signal),
+                None => End::Code(status.code().unwrap_or_default()),
+            },
+            at: now.duration_since(self.started),
+            membership: self.job.membership(rank),
+            saw_failure: self.job.saw_failure(rank),
+            by_launcher: ended.by_launcher,
+        };
+        state.end = Some(end);
+        // A failure has a report of its own, which says more than the code.
+        if let End::Code(code) = end.end
+            && end.failure().is_none()
+        {
+            self.job
+                .report_exit(rank, state.pid.as_raw().unsigned_abs(), code);
+        }
+        self.say_verbose(|_| report::ended(&end));
+    }
+
+    /// Looks for failures that only the segment knows of.
+    pub(super) fn look_at_segment(&mut self, now: Instant) {
+        if self.job.first_failure().is_some() {
+            self.begin_end(Reason::Failure, now);
+            return;
+        }
+        // Ranks that have joined wait for all others: one that has ended without will never come.
+        let never_came = self.ranks.iter().enumerate().find_map(|(rank, state)| {
+            let absent = self.job.membership(rank) == Membership::Absent;
+            match state.end?.end {
+                End::Code(code) if absent => Some((rank, code)),
+                _ => None,
+            }
+        });
+        let Some((rank, code)) = never_came else {
+            return;
+        };
+        let somebody_waits = self
+            .ranks
+            .iter()
+            .enumerate()
+            .any(|(rank, state)| state.end.is_none() && self.job.is_joined(rank));
+        if somebody_waits {
+            self.rank_failed(rank, FailureCause::Exited(Some(code)), now);
+        }
+    }
+
+    fn rank_failed(&mut self, rank: usize, cause: FailureCause, now: Instant) {
+        // Before the others are told.
+        self.look_around();
+        // A rank's own process may be a shell around the process that joined.
+        let pid = match self.job.membership(rank) {
+            Membership::Joined { pid } => pid,
+            _ => self.ranks[rank].pid.as_raw().unsigned_abs(),
+        };
+        self.job.report_failure(rank, pid, cause);
+        self.begin_end(Reason::Failure, now);
+    }
+}
