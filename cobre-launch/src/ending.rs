@@ -1,4 +1,5 @@
-//! How a job that goes on is brought to its end: SIGTERM, a grace, SIGKILL.
+//! How a job that goes on is brought to its end: SIGTERM, a grace, SIGKILL; and then it is over, also
+//! for who cannot be killed.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,10 @@ use serde::Serialize;
 /// Failures within this time of the first one count as simultaneous, and nobody is terminated
 /// before it is over, so that the verdict does not depend on who is fastest.
 pub(crate) const SIMULTANEOUS: Duration = Duration::from_millis(100);
+
+/// How long a process that was sent SIGKILL is waited for: longer than the kernel needs, unless it hangs in
+/// there or belongs to another user.
+const UNKILLABLE: Duration = Duration::from_secs(5);
 
 /// Why the launcher ends the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,6 +38,8 @@ pub(crate) enum Step {
     Terminate,
     /// SIGKILL to everything that is left.
     Kill,
+    /// Nothing more: who is left stays.
+    GiveUp,
 }
 
 /// The end of a job, step by step.
@@ -42,6 +49,7 @@ pub(crate) struct Ending {
     pub(crate) since: Instant,
     terminate_at: Option<Instant>,
     kill_at: Option<Instant>,
+    give_up_at: Option<Instant>,
 }
 
 impl Reason {
@@ -67,6 +75,7 @@ impl Ending {
             since: now,
             terminate_at,
             kill_at: Some(kill_at),
+            give_up_at: None,
         }
     }
 
@@ -80,7 +89,7 @@ impl Ending {
 
     /// When the next step is due.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.terminate_at.or(self.kill_at)
+        self.terminate_at.or(self.kill_at).or(self.give_up_at)
     }
 
     /// The step that is due; each comes once.
@@ -88,11 +97,16 @@ impl Ending {
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = None;
             self.terminate_at = None;
+            self.give_up_at = Some(now + UNKILLABLE);
             return Some(Step::Kill);
         }
         if self.terminate_at.is_some_and(|at| at <= now) {
             self.terminate_at = None;
             return Some(Step::Terminate);
+        }
+        if self.give_up_at.is_some_and(|at| at <= now) {
+            self.give_up_at = None;
+            return Some(Step::GiveUp);
         }
         None
     }
@@ -100,7 +114,7 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Reason, SIMULTANEOUS, Step};
+    use super::{Ending, Reason, SIMULTANEOUS, Step, UNKILLABLE};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -112,7 +126,11 @@ mod tests {
         assert_eq!(ending.due(start + SIMULTANEOUS), Some(Step::Terminate));
         assert_eq!(ending.due(start + SIMULTANEOUS), None);
         assert_eq!(ending.next(), Some(start + grace));
-        assert_eq!(ending.due(start + grace), Some(Step::Kill));
+        let killed = start + grace;
+        assert_eq!(ending.due(killed), Some(Step::Kill));
+        assert_eq!(ending.due(killed), None);
+        assert_eq!(ending.next(), Some(killed + UNKILLABLE));
+        assert_eq!(ending.due(killed + UNKILLABLE), Some(Step::GiveUp));
         assert_eq!(ending.next(), None);
     }
 

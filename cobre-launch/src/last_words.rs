@@ -31,6 +31,8 @@ pub(crate) struct Known<'a> {
     pub(crate) verdict: Verdict,
     /// What has been sent to the job from outside.
     pub(crate) received: &'a [Signal],
+    /// Ranks that could not be killed.
+    pub(crate) unkilled: &'a [usize],
     /// What each rank was doing when the job failed.
     pub(crate) scene: Option<&'a [Doing]>,
     /// What the kernel's counters say about a rank that was killed.
@@ -93,7 +95,10 @@ impl Known<'_> {
     /// What is to be said, if the job did not simply end; and the same for programs.
     pub(crate) fn tell(&self) -> (Option<String>, Report) {
         let cause = self.cause();
-        let text = self.text(cause.as_ref());
+        let mut text = self.text(cause.as_ref());
+        if !self.unkilled.is_empty() {
+            text.get_or_insert_default().push_str(&self.left());
+        }
         let first = text.as_deref().and_then(|text| text.lines().next());
         let summary = first.map(|line| line.trim_start_matches("cobre-launch: ").to_owned());
         let report = Report {
@@ -108,6 +113,18 @@ impl Known<'_> {
             ranks: self.facts.ends.iter().map(|end| self.rank(end)).collect(),
         };
         (text, report)
+    }
+
+    /// Who goes on after the job.
+    fn left(&self) -> String {
+        let pid = |&rank: &usize| self.facts.ends[rank].pid.to_string();
+        let pids: Vec<String> = self.unkilled.iter().map(pid).collect();
+        format!(
+            "cobre-launch: {} could not be killed and may go on (pid {}): another user's process, or one \
+             that hangs in the kernel\n",
+            list(self.unkilled),
+            pids.join(", ")
+        )
     }
 
     fn text(&self, cause: Option<&Cause>) -> Option<String> {

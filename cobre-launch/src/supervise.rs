@@ -82,6 +82,8 @@ pub(crate) struct Supervisor<'a> {
     scene: Option<Vec<Doing>>,
     report: Option<Report>,
     received: Vec<Signal>,
+    /// Ranks that could not be killed.
+    unkilled: Vec<usize>,
     ranks: Vec<Rank>,
     output: Output,
     stdin: Broadcast,
@@ -133,6 +135,7 @@ impl<'a> Supervisor<'a> {
             scene: None,
             report: None,
             received: Vec::new(),
+            unkilled: Vec::new(),
             ranks,
             output: Output::new(plan, pipes, attempt.files).map_err(failed())?,
             stdin: Broadcast::new(inputs).map_err(failed())?,
@@ -264,7 +267,7 @@ impl<'a> Supervisor<'a> {
         }
         let hang = self.hang.as_ref().map(|hang| hang.next(now));
         if let Some(step) = self.ending.as_mut().and_then(|ending| ending.due(now)) {
-            self.signal_ranks(step);
+            self.end_ranks(step, now);
         }
         [
             self.signals.due(),

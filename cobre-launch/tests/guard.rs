@@ -1,9 +1,9 @@
 //! What is left when the launcher, its guard, or both with the ranks are killed.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod common;
 
-use common::{Running, launcher, signal_launcher, start, wait_until_gone};
+use common::{Folder, Running, launcher, signal_launcher, start, wait_until_gone};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::os::unix::process::CommandExt;
@@ -143,4 +143,39 @@ fn a_launcher_killed_at_any_moment_of_its_start_leaves_nothing() {
     let mine: Vec<_> = common::segments().difference(&before).cloned().collect();
     // Those of other tests that run at the same time go by themselves.
     common::wait_until_unlinked(&mine);
+}
+
+/// Such as one under `sudo`: the launcher says that it stays, and ends.
+#[test]
+fn a_rank_that_may_not_be_killed_keeps_nobody_waiting() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let copy = |from: &str, name: &str, mode| {
+        let to = folder.file(name);
+        std::fs::copy(from, &to).unwrap();
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(mode)).unwrap();
+        to
+    };
+    if !nix::unistd::geteuid().is_root() || !Path::new("/usr/bin/setpriv").exists() {
+        eprintln!("SKIPPED: it takes root and `setpriv` to make a process of another user");
+        return;
+    }
+    std::fs::set_permissions(&folder.0, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let launcher = copy(env!("CARGO_BIN_EXE_cobre-launch"), "launcher", 0o755);
+    let become_root = copy("/usr/bin/setpriv", "setpriv", 0o4755);
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.args([&launcher, "--timeout", "200ms", "--kill-grace", "100ms"]);
+    command.args(["-n", "1", &become_root, "--reuid", "0"]);
+    command.args(["sh", "-c", "echo alive $$; exec sleep 1000"]);
+    let mut running = start(command);
+    let said = running.read_until("\n", 1);
+    let outcome = running.finish();
+    let pid = said.trim().strip_prefix("alive ").unwrap();
+    let stays = !common::is_gone(pid);
+    kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
+    assert!(stays, "{}", outcome.stderr);
+    assert_eq!(outcome.code, 124, "{}", outcome.stderr);
+    let told = format!("rank 0 could not be killed and may go on (pid {pid})");
+    assert!(outcome.stderr.contains(&told), "{}", outcome.stderr);
 }

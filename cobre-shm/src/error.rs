@@ -148,7 +148,7 @@ pub enum InitError {
         cause: CommError,
     },
     /// A system call failed.
-    #[error("cannot {action} for job {name}: {source}")]
+    #[error("cannot {action} for job {name}: {source}{}", room::advice(source))]
     System {
         /// The job.
         name: String,
@@ -171,7 +171,7 @@ impl InitError {
     /// The segment of job `name`, laid out as `geometry`, could not be reserved.
     pub(crate) fn no_room(name: &str, geometry: Geometry, source: io::Error) -> Self {
         let (records, _) = geometry.record_of(0);
-        let mut left = room::left();
+        let mut left = room::left(&source);
         if let bytes @ 1.. = geometry.total_bytes() - records {
             left += &format!("; record fewer events (now {bytes} bytes of records)");
         }

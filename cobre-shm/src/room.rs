@@ -47,8 +47,30 @@ pub(crate) fn tightest() -> Option<Room> {
         .min_by_key(|room| room.free)
 }
 
-/// The end of a message about a lack of room; empty if the system states no limit.
-pub(crate) fn left() -> String {
+/// What limits that which `error` says nothing more about, and what to do: the end of a message.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => "; raise this process' limit of open files (ulimit -n)",
+        Some(libc::ENFILE) => {
+            "; the machine has no more open files: raise its limit (sysctl fs.file-max)"
+        }
+        Some(libc::ENOSPC) if shm::is_out_of_inodes() => {
+            "; /dev/shm may hold no more files: remount it with more (-o remount,nr_inodes=0)"
+        }
+        _ => "",
+    }
+}
+
+/// The end of a message about a lack of room, because of which `error` came; empty if the system states
+/// no limit.
+pub(crate) fn left(error: &io::Error) -> String {
+    match advice(error) {
+        "" => bytes_left(),
+        advice => advice.to_owned(),
+    }
+}
+
+fn bytes_left() -> String {
     tightest().map_or_else(String::new, |room| {
         let Room {
             free,

@@ -38,7 +38,7 @@ pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
     })?;
     made.map_err(|Refused { rank, error }| CommError::AllocationFailed {
         requested_bytes: geometry.total_bytes(),
-        message: format!("rank {rank}: {error}{}", room::left()),
+        message: format!("rank {rank}: {error}{}", room::left(&error)),
     })
 }
 

@@ -324,3 +324,57 @@ fn without_proc_everything_works_that_does_not_ask_for_processes() {
     assert_eq!(heard.matches("ok inner-barrier").count(), 3, "{heard}");
     assert_eq!(heard.matches("ok publish").count(), 3, "{heard}");
 }
+
+#[test]
+fn a_dev_shm_that_may_hold_no_more_files_is_an_error_that_says_so() {
+    let Some(elsewhere) = Elsewhere::dev_shm("nr_inodes=1") else {
+        return;
+    };
+    let (end, heard) = elsewhere.job("2", "1M", &["barrier"]);
+    assert_eq!(end, End::Code(1), "{heard}");
+    assert_says(&heard, &["cannot create the segment", "nr_inodes"]);
+    let Some(elsewhere) = Elsewhere::dev_shm("nr_inodes=2") else {
+        return;
+    };
+    let (end, heard) = elsewhere.job("2", "1M", &["barrier", "region:100", "barrier"]);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(heard.matches("nr_inodes").count(), 2, "{heard}");
+}
+
+#[test]
+fn too_few_descriptors_are_an_error_that_says_so() {
+    let Some(elsewhere) = Elsewhere::with("ulimit -n 8") else {
+        return;
+    };
+    let (end, heard) = elsewhere.job("2", "1M", &["barrier"]);
+    assert_eq!(end, End::Code(1), "{heard}");
+    assert_says(&heard, &["Too many open files", "ulimit -n"]);
+    let Some(elsewhere) = Elsewhere::with("ulimit -S -n 8") else {
+        return;
+    };
+    let (end, heard) = elsewhere.job("2", "1M", &["barrier", "inner:5", "barrier"]);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(heard.matches("ulimit -n").count(), 2, "{heard}");
+    assert_eq!(heard.matches("ok barrier").count(), 4, "{heard}");
+}
+
+#[test]
+fn a_dev_shm_of_somebody_else_is_an_error_that_says_so() {
+    if !nix::unistd::geteuid().is_root() {
+        let _ = skip("only root can make one, and be somebody else");
+        return;
+    }
+    let Some(elsewhere) = Elsewhere::dev_shm("mode=755") else {
+        return;
+    };
+    // The program may lie where nobody else may look.
+    let here = "mount -t tmpfs -o mode=755 tmpfs /mnt && cp \"$0\" \"$1\" /mnt && \
+                exec setpriv --reuid 65534 --regid 65534 --clear-groups /mnt/launch -n 2 /mnt/scripted-rank join";
+    let mut command = elsewhere.command(&["sh", "-c", here, LAUNCH, RANK]);
+    let mut launcher = Process::start("the launcher", &mut command);
+    assert_eq!(launcher.end(), End::Code(1), "{}", launcher.heard());
+    assert_says(
+        launcher.heard(),
+        &["/dev/shm", "closed to this user", "1777"],
+    );
+}

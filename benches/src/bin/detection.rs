@@ -1,7 +1,8 @@
 //! How long a killed rank goes unnoticed: from just before its SIGKILL to the error of the last
 //! survivor, which waits for it in a barrier.
 //!
-//! `detection [--ranks N] [--times T] [LAUNCHER]`: with the launcher if one is given, else without.
+//! `detection [--ranks N] [--times T] [--split] [LAUNCHER]`: with the launcher if one is given, else
+//! without; `--split`: the survivors wait in a communicator split from the job's.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
@@ -15,11 +16,12 @@ use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use cobre_benches::stats::Summary;
-use cobre_comm_trait::{CommError, Communicator};
+use cobre_comm_trait::{CommError, Communicator, SharedMemoryProvider};
 use nix::sys::signal::{Signal, raise};
 
-/// Set for a rank.
+/// Set for a rank: where it waits.
 const RANK: &str = "COBRE_DETECTION_RANK";
+const IN_SPLIT: &str = "split";
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -29,6 +31,9 @@ struct Arguments {
     /// Jobs.
     #[arg(long, default_value_t = 200)]
     times: usize,
+    /// Wait in a split communicator.
+    #[arg(long)]
+    split: bool,
     /// cobre-launch; without, ranks are started by hand.
     launcher: Option<PathBuf>,
 }
@@ -37,7 +42,7 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let done = match std::env::var_os(RANK) {
-        Some(_) => be_a_rank(),
+        Some(place) => be_a_rank(place == IN_SPLIT),
         None => measure(&Arguments::parse()),
     };
     match done {
@@ -50,8 +55,10 @@ fn main() -> ExitCode {
 }
 
 /// The last rank is killed when the others have had time to fall asleep; everybody prints when.
-fn be_a_rank() -> Result<(), Failure> {
-    let comm = cobre_shm::init()?;
+fn be_a_rank(in_split: bool) -> Result<(), Failure> {
+    let job = cobre_shm::init()?;
+    let split = in_split.then(|| job.split_local()).transpose()?;
+    let comm = split.as_ref().unwrap_or(&job);
     comm.barrier()?;
     if comm.rank() + 1 == comm.size() {
         std::thread::sleep(Duration::from_millis(20));
@@ -80,12 +87,17 @@ fn measure(arguments: &Arguments) -> Result<(), Failure> {
     let summary = Summary::of(&millis).ok_or("nothing was measured")?;
     let most = millis.iter().copied().fold(0.0, f64::max);
     println!(
-        "{} ranks, {}, {} jobs: min {:.3} median {:.3} p99 {:.3} max {most:.3} ms",
+        "{} ranks, {}{}, {} jobs: min {:.3} median {:.3} p99 {:.3} max {most:.3} ms",
         arguments.ranks,
         if arguments.launcher.is_some() {
             "launcher"
         } else {
             "no launcher"
+        },
+        if arguments.split {
+            ", in a split communicator"
+        } else {
+            ""
         },
         arguments.times,
         summary.min,
@@ -119,7 +131,8 @@ fn one(arguments: &Arguments, number: usize) -> Result<f64, Failure> {
 fn start(arguments: &Arguments, number: usize) -> std::io::Result<Vec<Child>> {
     let program = std::env::current_exe()?;
     let run = |mut command: Command| {
-        let command = command.env(RANK, "1").stdin(Stdio::null());
+        let place = if arguments.split { IN_SPLIT } else { "job" };
+        let command = command.env(RANK, place).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
     };
     let size = arguments.ranks.to_string();

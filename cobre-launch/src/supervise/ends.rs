@@ -50,16 +50,30 @@ impl Supervisor<'_> {
         self.guard.forget();
         self.begin_end(Reason::GuardLost, now);
         descendants::kill_all();
-        for rank in 0..self.ranks.len() {
-            if self.ranks[rank].end.is_none() {
-                let end = Ended {
-                    rank,
-                    status: ExitStatus::from_raw(Signal::SIGKILL as i32),
-                    by_launcher: true,
-                };
-                self.record(end, now);
-            }
+        self.take_for_killed(now);
+    }
+
+    /// Does not wait any longer for ranks that have been sent SIGKILL and are still there.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        self.guard.finish();
+        self.unkilled = self.take_for_killed(now);
+    }
+
+    /// Takes those of whose end nobody will tell for killed; returns them.
+    fn take_for_killed(&mut self, now: Instant) -> Vec<usize> {
+        let ranks = 0..self.ranks.len();
+        let running: Vec<usize> = ranks
+            .filter(|&rank| self.ranks[rank].end.is_none())
+            .collect();
+        for &rank in &running {
+            let end = Ended {
+                rank,
+                status: ExitStatus::from_raw(Signal::SIGKILL as i32),
+                by_launcher: true,
+            };
+            self.record(end, now);
         }
+        running
     }
 
     fn record(&mut self, ended: Ended, now: Instant) {

@@ -30,6 +30,7 @@ impl Supervisor<'_> {
             facts,
             verdict,
             received: &self.received,
+            unkilled: &self.unkilled,
             scene: self.scene.as_deref(),
             out_of_memory: self.oom_kills.verdict(),
             started: SystemTime::now() - self.started.elapsed(),

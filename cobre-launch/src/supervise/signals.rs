@@ -66,7 +66,7 @@ impl Supervisor<'_> {
         ));
     }
 
-    pub(super) fn signal_ranks(&mut self, step: Step) {
+    pub(super) fn end_ranks(&mut self, step: Step, now: Instant) {
         let failure = self
             .ending
             .as_ref()
@@ -79,6 +79,7 @@ impl Supervisor<'_> {
             ),
             Step::Terminate => (Signal::SIGTERM, self.those(|_| true)),
             Step::Kill => (Signal::SIGKILL, self.those(|_| true)),
+            Step::GiveUp => return self.give_up(now),
         };
         self.guard.signal(signal, whom, true);
     }

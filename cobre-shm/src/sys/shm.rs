@@ -14,6 +14,7 @@ use nix::{
         resource::{Resource, getrlimit},
         stat::Mode,
     },
+    unistd::{AccessFlags, access},
 };
 
 /// Readable and writable by the owner alone.
@@ -139,8 +140,18 @@ pub(crate) fn unusable() -> Option<&'static str> {
         Ok(stat) if stat.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY) => {
             Some("is read-only")
         }
+        _ if access(FOLDER, AccessFlags::W_OK | AccessFlags::X_OK) == Err(Errno::EACCES) => {
+            Some("is closed to this user (chmod 1777 /dev/shm)")
+        }
         _ => None,
     }
+}
+
+/// Whether `/dev/shm` has room for no further object, however small.
+pub(crate) fn is_out_of_inodes() -> bool {
+    let stat = nix::sys::statvfs::statvfs(FOLDER);
+    // A file system without a limit states none at all.
+    stat.is_ok_and(|stat| stat.files() > 0 && stat.files_available() == 0)
 }
 
 /// Whether the file has this length and belongs to this user alone: what a job's objects are like.

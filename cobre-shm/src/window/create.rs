@@ -77,7 +77,7 @@ pub(super) fn memory<T: CommData>(
 pub(super) fn refused(bytes: Option<usize>, rank: usize, error: &io::Error) -> CommError {
     CommError::AllocationFailed {
         requested_bytes: bytes.unwrap_or(usize::MAX),
-        message: format!("rank {rank}: {error}{}", room::left()),
+        message: format!("rank {rank}: {error}{}", room::left(error)),
     }
 }
 
