@@ -70,6 +70,28 @@ fn what_is_sent_to_the_process_group_reaches_each_rank_once() {
     assert_eq!(running.finish().code, 5);
 }
 
+/// Without it the launcher passes on whatever comes.
+#[test]
+fn a_killed_witness_harms_nobody() {
+    let mut running = start(signal_launcher(&["-n", "2", "sh", "-c", LISTENER]));
+    running.read_until("ready", 2);
+    let pid = running.pid();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let is_witness = |child: &&str| {
+        let name = std::fs::read_to_string(format!("/proc/{child}/comm"));
+        name.is_ok_and(|name| name == "cobre-witness\n")
+    };
+    let witness = children.split_whitespace().find(is_witness).unwrap();
+    kill(Pid::from_raw(witness.parse().unwrap()), Signal::SIGKILL).unwrap();
+    wait_until_gone(witness);
+    running.signal(Signal::SIGUSR1);
+    running.read_until("got-usr1", 2);
+    running.signal(Signal::SIGTERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.stdout.matches("got-usr1").count(), 2);
+    assert_eq!(outcome.code, 5, "{}", outcome.stderr);
+}
+
 #[test]
 fn ctrl_c_on_a_terminal_reaches_each_rank_once() {
     // `script` gives the launcher a terminal, and types what it reads. No shell between the two: one
