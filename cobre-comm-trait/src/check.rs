@@ -1,5 +1,7 @@
 //! The argument checks that every backend makes before anything is sent.
 
+use core::ops::Range;
+
 use crate::{CommError, Operation, ReduceOp, Reducible};
 
 fn length(
@@ -125,6 +127,56 @@ pub fn create_exchange(size: usize, counts: &[usize]) -> Result<(), CommError> {
     length(Operation::CreateExchange, "counts", size, counts.len())
 }
 
+/// Whether `parts` divide `len` elements among `size` ranks: one each, in any order, perhaps empty,
+/// without overlap and without gaps.
+///
+/// # Errors
+/// [`CommError::InvalidBufferSize`], [`CommError::OverlappingRanges`], [`CommError::UnownedElements`].
+pub fn parts(size: usize, len: usize, parts: &[Range<usize>]) -> Result<(), CommError> {
+    let operation = Operation::CreateRegion;
+    length(operation, "parts", size, parts.len())?;
+    if let Some(odd) = parts
+        .iter()
+        .find(|part| part.start > part.end || part.end > len)
+    {
+        return Err(CommError::InvalidBufferSize {
+            operation,
+            buffer: "part",
+            expected: odd.start.max(odd.end),
+            actual: len,
+        });
+    }
+    let mut order: Vec<usize> = (0..size).filter(|&rank| !parts[rank].is_empty()).collect();
+    order.sort_by_key(|&rank| parts[rank].start);
+    let mut end = 0;
+    for (at, &rank) in order.iter().enumerate() {
+        let start = parts[rank].start;
+        if start < end {
+            return Err(CommError::OverlappingRanges {
+                operation,
+                first: order[at - 1],
+                second: rank,
+            });
+        }
+        if start > end {
+            return Err(CommError::UnownedElements {
+                operation,
+                start: end,
+                end: start,
+            });
+        }
+        end = parts[rank].end;
+    }
+    if end < len {
+        return Err(CommError::UnownedElements {
+            operation,
+            start: end,
+            end: len,
+        });
+    }
+    Ok(())
+}
+
 /// Whether `count` elements of all ranks together (`None`: more than can be counted) fit the `room`
 /// that a pool has.
 ///
@@ -156,8 +208,9 @@ pub fn broadcast(root: usize, size: usize) -> Result<(), CommError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{allgatherv, allreduce};
+    use super::{allgatherv, allreduce, parts};
     use crate::{CommError, Operation, ReduceOp};
+    use core::ops::Range;
 
     #[test]
     fn ranges_in_any_order_with_gaps_are_fine() {
@@ -187,6 +240,46 @@ mod tests {
                 ),
                 "{error:?}"
             );
+        }
+    }
+
+    #[test]
+    fn parts_cover_a_region_once() {
+        let operation = Operation::CreateRegion;
+        for good in [[0..4, 4..4, 4..9], [6..9, 0..2, 2..6], [0..0, 0..9, 9..9]] {
+            assert_eq!(parts(3, 9, &good), Ok(()), "{good:?}");
+        }
+        assert_eq!(parts(2, 0, &[0..0, 0..0]), Ok(()));
+        let overlapping = |first, second| CommError::OverlappingRanges {
+            operation,
+            first,
+            second,
+        };
+        let unowned = |start, end| CommError::UnownedElements {
+            operation,
+            start,
+            end,
+        };
+        let of = |buffer, expected, actual| CommError::InvalidBufferSize {
+            operation,
+            buffer,
+            expected,
+            actual,
+        };
+        for (bad, error) in [
+            (vec![0..4, 3..9], overlapping(0, 1)),
+            (vec![5..9, 0..6], overlapping(1, 0)),
+            (vec![0..9, 0..9], overlapping(0, 1)),
+            (vec![1..5, 5..9], unowned(0, 1)),
+            (vec![0..4, 5..9], unowned(4, 5)),
+            (vec![0..4, 4..8], unowned(8, 9)),
+            (vec![0..0, 0..0], unowned(0, 9)),
+            (vec![0..4, 4..10], of("part", 10, 9)),
+            (vec![0..usize::MAX, 0..9], of("part", usize::MAX, 9)),
+            (vec![Range { start: 7, end: 4 }, 0..9], of("part", 7, 9)),
+            (vec![0..9; 1], of("parts", 2, 1)),
+        ] {
+            assert_eq!(parts(2, 9, &bad), Err(error), "{bad:?}");
         }
     }
 

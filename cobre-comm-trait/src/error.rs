@@ -203,9 +203,7 @@ pub enum CommError {
         size: usize,
     },
     /// Two ranks' ranges of a receive buffer overlap.
-    #[error(
-        "{operation}: the ranges that `counts` and `displs` give to ranks {first} and {second} overlap"
-    )]
+    #[error("{operation}: the ranges that are given to ranks {first} and {second} overlap")]
     OverlappingRanges {
         /// The call.
         operation: Operation,
@@ -213,6 +211,18 @@ pub enum CommError {
         first: usize,
         /// The rank whose range begins inside it.
         second: usize,
+    },
+    /// Elements of a region belong to no rank.
+    #[error(
+        "{operation}: the ranges that are given to the ranks leave out elements {start}..{end}"
+    )]
+    UnownedElements {
+        /// The call.
+        operation: Operation,
+        /// The first of them.
+        start: usize,
+        /// The one behind the last of them.
+        end: usize,
     },
     /// The reduction is not defined for the element type.
     #[error("allreduce: {op} is not defined for {element} (bitwise operations need integers)")]

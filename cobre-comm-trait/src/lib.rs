@@ -10,6 +10,7 @@
 //! | one copy of a table for all ranks, with sound epochs | [`SharedMemoryProvider`] |
 //! | gathers, broadcasts and reductions without copies | [`SharedExchange`], [`SharedReduction`] |
 //! | one copy of a table that grows | [`PoolProvider`], [`SharedPool`] |
+//! | tables of rows in a slice | [`Rows`] |
 //! | what may be sent | [`CommData`] |
 //! | what a reduction computes, to the bit | [`Reducible`], [`ReduceOp`] |
 //! | everything that can go wrong, as data | [`CommError`] |
@@ -30,6 +31,7 @@ mod local;
 mod pool;
 mod reduce;
 mod reduction;
+mod rows;
 mod shared_memory;
 
 pub use activity::Activity;
@@ -41,4 +43,5 @@ pub use local::{LocalComm, LocalExchange, LocalPool, LocalReader, LocalReduction
 pub use pool::{PoolProvider, SharedPool};
 pub use reduce::{ReduceOp, Reducible};
 pub use reduction::SharedReduction;
+pub use rows::{RowView, Rows};
 pub use shared_memory::{RegionReader, SharedMemoryProvider, SharedRegion, block_range};

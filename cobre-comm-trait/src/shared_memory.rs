@@ -174,6 +174,16 @@ pub trait RegionReader<T: CommData>: Sized + Send + Sync + Deref<Target = [T]> {
     /// As for every collective; the region is dropped.
     #[track_caller]
     fn fence(self) -> Result<Self::Writer, CommError>;
+
+    /// Ends the read epoch, lets the leader alone write, and begins a read epoch. Collective; `update` is
+    /// called on the leader only, with the whole region as it is.
+    ///
+    /// # Errors
+    /// As for every collective; the region is dropped. A panic in `update` fails the peers.
+    #[track_caller]
+    fn update_by_leader<F: FnOnce(&mut [T])>(self, update: F) -> Result<Self, CommError> {
+        self.fence()?.populate_by_leader(update)
+    }
 }
 
 /// The part of `len` elements that belongs to `rank` of `size`: contiguous blocks in rank order,

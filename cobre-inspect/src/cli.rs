@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Route(Route),
     /// Print metrics in the text format of Prometheus, once or over HTTP.
     Metrics(Metrics),
+    /// Draw the machine: packages, NUMA nodes, caches, cores, and where the ranks of a job may run.
+    Topology(Topology),
     /// Say what this machine offers, and what that means for a job.
     Doctor(Doctor),
     /// Remove what killed processes left in /dev/shm. Never touches what lives.
@@ -107,6 +109,16 @@ pub(crate) struct Metrics {
     /// Serve them on this loopback address until ended, for example 127.0.0.1:9100.
     #[arg(long)]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Topology {
+    /// The job whose ranks are marked: its name or the front of it, or the number of one of its
+    /// processes.
+    pub(crate) job: Option<String>,
+    /// Draw the machine that was recorded in DIR, which has a copy of its /sys/devices.
+    #[arg(long, value_name = "DIR", conflicts_with = "job")]
+    pub(crate) machine: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

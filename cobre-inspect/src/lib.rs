@@ -7,7 +7,7 @@
 //! | `job`, `select` | a job put together from these; which one is meant |
 //! | `diagnosis` | who waits for whom |
 //! | `board` | standing boards: `board`, `route` |
-//! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `clean`, `top` | one command each |
+//! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `topology`, `clean`, `top` | one command each |
 //!
 //! What is read from shared memory is read by [`cobre_shm::inspect`]; nothing here maps it.
 #![cfg(target_os = "linux")]
@@ -29,6 +29,7 @@ mod serve;
 mod show;
 mod text;
 mod top;
+mod topology;
 mod watch;
 
 use std::{
@@ -113,6 +114,10 @@ fn command(cli: &Cli) -> Result<(), Error> {
                 serve::serve(&listener, || metrics::text(&jobs()))
             }
         },
+        Command::Topology(which) => {
+            let seen = topology::look(which)?;
+            print(json, &seen.data(), || seen.show())
+        }
         Command::Doctor(doctor) => {
             let ranks = doctor.n as usize;
             let findings = doctor::examine(ranks);

@@ -19,7 +19,7 @@ pub(crate) struct Window {
 }
 
 /// The windows that the processes `pids` have mapped: everything from `/dev/shm` but what has one of
-/// the inodes `but`.
+/// the inodes `but`, and the memory files of windows with huge pages.
 pub(crate) fn windows(pids: &[u32], but: &[u64]) -> Vec<Window> {
     let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
     for &pid in pids {
@@ -49,6 +49,9 @@ pub(crate) fn windows(pids: &[u32], but: &[u64]) -> Vec<Window> {
     windows.into_values().collect()
 }
 
+/// How the kernel names the memory file of a window.
+const MEMORY_FILE: &str = "/memfd:cobre-window";
+
 /// Start, end and inode of each mapping of a shared-memory object.
 fn mappings(pid: u32) -> Vec<(u64, u64, u64)> {
     let maps = pid
@@ -60,8 +63,9 @@ fn mappings(pid: u32) -> Vec<(u64, u64, u64)> {
         let MMapPath::Path(path) = &map.pathname else {
             return None;
         };
-        object_name(path.to_str()?)?;
-        Some((map.address.0, map.address.1, map.inode))
+        let path = path.to_str()?;
+        let is_window = object_name(path).is_some() || path.starts_with(MEMORY_FILE);
+        is_window.then_some((map.address.0, map.address.1, map.inode))
     })
     .collect()
 }
@@ -69,7 +73,9 @@ fn mappings(pid: u32) -> Vec<(u64, u64, u64)> {
 /// Bytes by NUMA node of each mapping of a shared-memory object, by its start.
 fn placement(pid: u32) -> BTreeMap<u64, BTreeMap<usize, u64>> {
     let text = fs::read_to_string(format!("/proc/{pid}/numa_maps")).unwrap_or_default();
-    let shared = text.lines().filter(|line| line.contains("file=/dev/shm/"));
+    let shared = text.lines().filter(|line| {
+        line.contains("file=/dev/shm/") || line.contains(&format!("file={MEMORY_FILE}"))
+    });
     shared.filter_map(placement_of).collect()
 }
 

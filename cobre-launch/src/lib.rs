@@ -51,6 +51,7 @@ use std::time::Instant;
 
 pub use exit_code::JobExit;
 
+use crate::binding::BindingArgs;
 use crate::cli::Parsed;
 use crate::error::LaunchError;
 use crate::files::RankFiles;
@@ -83,7 +84,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
 }
 
 fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
-    let mut plan = Plan::new(segments, &|name| std::env::var_os(name), cores::usable())?;
+    let cores = cores_for(&segments[0].job.binding)?;
+    let mut plan = Plan::new(segments, &|name| std::env::var_os(name), cores)?;
     // Holds the ranks' cores until the job has ended.
     let bindings = binding::decide(&plan.binding, plan.ranks.len())?;
     plan.bind(&bindings)?;
@@ -111,6 +113,14 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
             return Ok(reports.write(&plan, &finished.records, finished.exit));
         }
         number += 1;
+    }
+}
+
+/// How many cores the job may use, here or on the machine that it is planned for.
+fn cores_for(binding: &BindingArgs) -> Result<usize, LaunchError> {
+    match binding.machine {
+        None => Ok(cores::usable()),
+        Some(_) => Ok(binding.surroundings()?.usable.processors().len().max(1)),
     }
 }
 

@@ -87,6 +87,9 @@ pub(crate) struct Presence {
     pub(crate) exit_code: AtomicU32,
     /// 1 once the rank has been told of a failure: it cannot be the first cause of one.
     pub(crate) saw_failure: AtomicU32,
+    /// Where the rank might run when it joined, valid from [`JOINED`] on; see
+    /// [`crate::topology`].
+    pub(crate) place: [AtomicU32; 5],
 }
 
 /// Nobody has taken this rank yet.
@@ -178,6 +181,7 @@ impl RankCell {
                 pid_namespace: AtomicU64::new(0),
                 exit_code: AtomicU32::new(0),
                 saw_failure: AtomicU32::new(0),
+                place: [const { 0 }; 5].map(AtomicU32::new),
             },
             waiting: Waiting {
                 peer: AtomicU32::new(0),

@@ -19,7 +19,7 @@ use crate::{
     dynamic::{self, Chunking, Dynamic},
     error::InitError,
     exit, forming, split,
-    topology::{Machine, Packed, RankPlace, Topology},
+    topology::{Machine, RankPlace, Topology},
     window::{ShmExchange, ShmPool, ShmReduction, ShmRegion, WindowOptions},
 };
 
@@ -76,29 +76,22 @@ impl ShmComm {
         ShmRegion::create(&self.core, len, options, Location::caller())
     }
 
-    /// The machine and where each rank may run in it. Collective.
+    /// The machine, and where each rank might run in it when it joined. Not collective.
     ///
-    /// Each rank reads the kernel's description of the machine: some milliseconds on a large one, so
-    /// ask once.
-    ///
-    /// # Errors
-    /// As for every collective. A machine that is not described is no error, but no places.
-    #[track_caller]
-    pub fn topology(&self) -> Result<Topology, CommError> {
+    /// Reads the kernel's description of the machine: some milliseconds on a large one, so ask once. A
+    /// machine that is not described is no error, but no places.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
         let machine = Machine::read().ok();
-        let own = machine.as_ref().map(RankPlace::own).unwrap_or_default();
-        let size = self.core.size();
-        let width = size_of::<Packed>() / size_of::<u32>();
-        let mut all = vec![0; size * width];
-        let displs: Vec<usize> = (0..size).map(|rank| rank * width).collect();
-        self.allgatherv(&own.packed(), &mut all, &vec![width; size], &displs)?;
-        let ranks = bytemuck::cast_slice::<u32, Packed>(&all);
+        let control = self.core.control();
+        let ranks = (0..self.core.size()).map(|rank| control.place(rank));
+        let ranks = ranks.map(|place| RankPlace::told(place, machine.as_ref()));
         let host = nix::unistd::gethostname().unwrap_or_default();
-        Ok(Topology {
+        Topology {
             host: host.to_string_lossy().into_owned(),
+            ranks: ranks.collect(),
             machine,
-            ranks: ranks.iter().map(RankPlace::unpacked).collect(),
-        })
+        }
     }
 
     fn solo(control: Control) -> Self {

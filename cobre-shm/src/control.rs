@@ -19,6 +19,7 @@ use crate::{
         lock::{self, LockFile},
         open_files, process,
     },
+    topology::Place,
     wait::{self, Wait},
 };
 
@@ -149,8 +150,24 @@ impl Control {
         presence.pid.store(std::process::id(), Ordering::Relaxed);
         let namespace = process::pid_namespace();
         presence.pid_namespace.store(namespace, Ordering::Relaxed);
-        // Release matches the Acquires of who asks for the state: the process number is there.
+        for (word, value) in presence.place.iter().zip(Place::own().packed()) {
+            word.store(value, Ordering::Relaxed);
+        }
+        // Release matches the Acquires of who asks for the state: process number and place are there.
         presence.state.store(JOINED, Ordering::Release);
+    }
+
+    /// Where `rank` might run when it joined. In a formed job, which every rank has joined, these are the
+    /// same words for whoever asks.
+    pub(crate) fn place(&self, rank: usize) -> Place {
+        let presence = &self.block(rank).cell.presence;
+        // Relaxed: rank 0 saw all join before it said that the job has formed, and this rank saw that.
+        Place::unpacked(
+            presence
+                .place
+                .each_ref()
+                .map(|word| word.load(Ordering::Relaxed)),
+        )
     }
 
     /// Whether the kernel says that the process behind the lock `byte` lives. When it cannot be

@@ -21,6 +21,7 @@ use crate::{
     sites::SiteTable,
     splits::SplitTable,
     stall::StallRecord,
+    topology::Packed,
 };
 
 /// Marks a complete control segment: `CobreShm` in ASCII, little-endian.
@@ -126,6 +127,7 @@ pub(crate) const FINGERPRINT: u64 = {
         offset_of!(RankCell, bell),
         offset_of!(RankCell, sleepers),
         offset_of!(RankCell, presence),
+        size_of::<Packed>(),
         offset_of!(RankCell, waiting),
         FIXED_RECORD_BYTES,
         size_of::<usize>(),
@@ -227,13 +229,55 @@ impl Geometry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Geometry, Header, MIN_SLOT, PAGE, RankBlock, Recording};
-    use core::mem::size_of;
+    use super::{
+        CallLog, FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MIN_SLOT, PAGE, RankBlock,
+        RankCell, RecordLatch, Recording, SiteTable, StallRecord,
+    };
+    use core::mem::{offset_of, size_of};
 
     #[test]
     fn the_header_is_one_page_and_blocks_are_whole_pages() {
         assert_eq!(size_of::<Header>(), PAGE);
         assert_eq!(size_of::<RankBlock>() % PAGE, 0);
+    }
+
+    /// Whoever changes the layout changes its page too.
+    #[test]
+    #[cfg(all(target_pointer_width = "64", target_endian = "little"))]
+    fn the_specification_states_this_layout() {
+        let page = include_str!("../../specs/src/protocol/layout.md");
+        let parts = [
+            ("cell", offset_of!(RankBlock, cell), size_of::<RankCell>()),
+            (
+                "call log",
+                offset_of!(RankBlock, calls),
+                size_of::<CallLog>(),
+            ),
+            (
+                "call sites",
+                offset_of!(RankBlock, sites),
+                size_of::<SiteTable>(),
+            ),
+            (
+                "board",
+                offset_of!(RankBlock, board),
+                size_of::<RecordLatch>(),
+            ),
+            (
+                "stall record",
+                offset_of!(RankBlock, stall),
+                size_of::<StallRecord>(),
+            ),
+        ];
+        let rows = parts.map(|(part, offset, size)| format!("| {offset} | {size} | {part}"));
+        let version = format!("Layout version {LAYOUT_VERSION},");
+        let fingerprint = format!("`{FINGERPRINT:#x}`");
+        for stated in rows.into_iter().chain([version, fingerprint]) {
+            assert!(
+                page.contains(&stated),
+                "specs/src/protocol/layout.md does not say: {stated}"
+            );
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | the operating system | `sys` |
+//! | the machine, and where ranks and pages lie | [`topology`], `numa` |
 //! | who owns which bytes | `cell`, `layout`, `identify`, `segment`, `control`, `staging` |
 //! | waiting and failing | `wait`, `failure` |
 //! | publish and await | `round` |
@@ -136,7 +137,8 @@ pub use self::{
     names::random_job_name,
     numa::{PagesPerNode, Placement},
     window::{
-        ShmExchange, ShmPool, ShmReader, ShmReduction, ShmRegion, WindowOptions, WindowPlacement,
+        HugePages, ShmExchange, ShmPool, ShmReader, ShmReduction, ShmRegion, SmallPages,
+        WindowOptions, WindowPlacement,
     },
 };
 

@@ -32,7 +32,8 @@ pub(crate) type Agreed<T> = Result<Result<T, Refused>, Stopped>;
 /// Gives every rank an object of `bytes` zeroed bytes, not reserved yet, of which `needed` will be
 /// soon. The leader is rank 0.
 pub(crate) fn share(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> Agreed<File> {
-    match by_descriptor(rounds, bytes, needed)? {
+    let make = || shm::unnamed().and_then(|file| sized(file, bytes, needed));
+    match by_descriptor(rounds, bytes, make)? {
         Ok(file) => Ok(Ok(file)),
         Err(_) => by_name(rounds, bytes, needed),
     }
@@ -57,12 +58,18 @@ pub(crate) fn agree<T>(rounds: &mut JobRounds<'_>, mine: io::Result<T>) -> Agree
     })
 }
 
-fn by_descriptor(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> Agreed<File> {
+/// Gives every rank the object of `bytes` bytes that the leader makes with `make`; refused if it cannot
+/// be made, or not be opened by everybody.
+pub(crate) fn by_descriptor(
+    rounds: &mut JobRounds<'_>,
+    bytes: usize,
+    make: impl FnOnce() -> io::Result<File>,
+) -> Agreed<File> {
     // Process, descriptor, device and inode; all 0 if there is none.
     let mut announced = [0_u64; 4];
     let mut file = Err(io::Error::from_raw_os_error(libc::ENOENT));
     if rounds.rank() == 0 {
-        file = shm::unnamed().and_then(|file| sized(file, bytes, needed));
+        file = make();
         point::reached("made");
         if let Ok(file) = &file {
             announced = identify(file).unwrap_or_default();

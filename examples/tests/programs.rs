@@ -1,12 +1,52 @@
 //! Each program runs without a launcher, as a job of one.
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn printed_by(program: &str) -> String {
     let output = Command::new(program).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What rank 0 of a job of `ranks` prints.
+fn printed_by_rank_0(program: &str, ranks: usize) -> String {
+    let name = cobre_shm::random_job_name();
+    let start = |rank: usize| {
+        Command::new(program)
+            .env("COBRE_SHM_NAME", &name)
+            .env("COBRE_SHM_SIZE", ranks.to_string())
+            .env("COBRE_SHM_RANK", rank.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let started: Vec<_> = (0..ranks).map(start).collect();
+    let outputs = started
+        .into_iter()
+        .map(|rank| rank.wait_with_output().unwrap());
+    let outputs: Vec<_> = outputs.collect();
+    assert!(
+        outputs.iter().all(|output| output.status.success()),
+        "{outputs:?}"
+    );
+    String::from_utf8(outputs[0].stdout.clone()).unwrap()
+}
+
+#[test]
+fn the_shared_tables_hold_what_all_wrote() {
+    for ranks in [1, 3, 4] {
+        let printed = printed_by_rank_0(env!("CARGO_BIN_EXE_shared_tables"), ranks);
+        let lines: Vec<&str> = printed.lines().collect();
+        assert_eq!(lines.len(), 3, "{printed}");
+        let right = format!("read right by {ranks} of {ranks} ranks");
+        assert!(lines.iter().all(|line| line.ends_with(&right)), "{printed}");
+        assert!(lines[0].starts_with("case data: 160 plants"), "{printed}");
+        assert!(
+            lines[1].starts_with("opening tree: 1000 openings"),
+            "{printed}"
+        );
+    }
 }
 
 #[test]

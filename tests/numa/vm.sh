@@ -14,14 +14,15 @@ for needed in qemu-system-x86_64 busybox cpio ldd; do
 done
 [ -n "$kernel" ] && [ -r "$kernel" ] || { echo "SKIPPED: no kernel image (Debian: linux-image-cloud-amd64)" >&2; exit 77; }
 
-cargo build -q --release -p cobre-launch -p cobre-tests --features cobre-tests/numa --bin cobre-launch --bin numa-check
+cargo build -q --release -p cobre-launch -p cobre-inspect -p cobre-tests --features cobre-tests/numa \
+  --bin cobre-launch --bin cobre-inspect --bin numa-check
 target=${CARGO_TARGET_DIR:-target}/release
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 mkdir -p "$root"/{bin,proc,sys,dev,tmp}
 cp "$(command -v busybox)" "$root/bin/busybox"
-for program in cobre-launch numa-check; do
+for program in cobre-launch cobre-inspect numa-check; do
   cp "$target/$program" "$root/bin/"
   # The libraries it needs, at the paths where it looks for them.
   ldd "$target/$program" | grep -oE '/[^ ]+' | while read -r library; do
@@ -37,6 +38,8 @@ cat >"$root/init" <<'INIT'
 /bin/busybox mkdir -p /dev/shm
 /bin/busybox mount -t tmpfs -o size=256m none /dev/shm
 export PATH=/bin
+echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled
+cobre-inspect topology
 cobre-launch -n 4 --bind-to numa --report-bindings numa-check
 echo "numa-check ended with $?"
 /bin/busybox ls /dev/shm
@@ -51,6 +54,6 @@ for node in 0 1 2 3; do
   nodes+=(-object "memory-backend-ram,id=m$node,size=256M" -numa "node,nodeid=$node,cpus=$((2 * node))-$((2 * node + 1)),memdev=m$node")
 done
 timeout 240 qemu-system-x86_64 -nographic -no-reboot -accel "${ACCEL:-tcg,thread=multi}" -cpu max -smp 8 -m 1024 "${nodes[@]}" \
-  -kernel "$kernel" -initrd "$root.cpio.gz" -append "console=ttyS0 quiet panic=-1" </dev/null | tr -d '\r' | tee "$root.log"
+  -kernel "$kernel" -initrd "$root.cpio.gz" -append "console=ttyS0 quiet panic=-1 hugepages=64" </dev/null | tr -d '\r' | tee "$root.log"
 trap 'rm -rf "$root" "$root.cpio.gz" "$root.log"' EXIT
 grep -q "^numa-check ended with 0$" "$root.log"

@@ -4,13 +4,19 @@
 //! Nothing here sleeps to synchronise, and nothing waits for ever: see [`Watchdog`].
 
 pub mod fault;
+#[cfg(feature = "numa")]
+mod hwloc;
 pub mod model;
 mod process;
+mod recorded;
 mod shm;
 mod threads;
 mod watchdog;
 
+#[cfg(feature = "numa")]
+pub use hwloc::described;
 pub use process::{End, Job, Process};
+pub use recorded::{Hwloc, Known, Recorded, known};
 pub use shm::{
     config, job_name, left_behind, made_up_and_left, made_up_names, run_threads, run_threads_with,
 };

@@ -1,6 +1,12 @@
 //! Shared windows of `cobre-shm` beyond what the conformance suite can ask of any backend.
 
-use cobre_comm_trait::{CommError, Communicator, ReduceOp, SharedMemoryProvider, SharedRegion};
+use core::ops::Range;
+
+use cobre_comm_trait::{
+    CommError, Communicator, Operation, ReduceOp, RegionReader, Rows, SharedMemoryProvider,
+    SharedRegion,
+};
+use cobre_shm::{ShmComm, WindowOptions};
 use cobre_tests::run_threads;
 
 /// More than any machine has, but nothing that the address space forbids.
@@ -57,5 +63,160 @@ fn a_window_outlives_its_communicator() {
         let reader = region.fence().expect("all ranks are there");
         drop(comm);
         assert!(reader.iter().all(|&element| element == 7));
+    });
+}
+
+fn with_parts(comm: &ShmComm, len: usize, parts: &[Range<usize>]) -> Result<(), CommError> {
+    let options = WindowOptions::new().parts(parts);
+    comm.create_window::<u32>(len, &options).map(drop)
+}
+
+#[test]
+fn parts_are_those_that_were_given() {
+    run_threads(3, |comm, _| {
+        // In another order than the ranks, one of them empty.
+        let parts = [7..10, 0..0, 0..7];
+        let options = WindowOptions::new().parts(parts.clone());
+        let mut window = comm.create_window::<u16>(10, &options).expect("a page");
+        assert_eq!(window.part(), parts[comm.rank()]);
+        window.part_mut().fill(comm.rank() as u16);
+        let all = window.fence().expect("all ranks are there");
+        assert_eq!(*all, [2, 2, 2, 2, 2, 2, 2, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn parts_that_are_no_division_are_refused_everywhere() {
+    // Arguments that are no good end the job, so each gets one.
+    let refused = |parts: &[Range<usize>]| {
+        let mut outcomes = run_threads(2, |comm, _| {
+            with_parts(&comm, 9, parts).expect_err("no division")
+        });
+        assert_eq!(outcomes[0], outcomes[1]);
+        outcomes.swap_remove(0)
+    };
+    let operation = Operation::CreateRegion;
+    let gap = CommError::UnownedElements {
+        operation,
+        start: 4,
+        end: 5,
+    };
+    let overlap = CommError::OverlappingRanges {
+        operation,
+        first: 0,
+        second: 1,
+    };
+    assert_eq!(refused(&[0..4, 5..9]), gap);
+    assert_eq!(refused(&[0..5, 4..9]), overlap);
+    for odd in [vec![0..4, 4..10], vec![0..9; 1], vec![0..4, 4..9, 9..9]] {
+        let refused = refused(&odd);
+        assert!(
+            matches!(refused, CommError::InvalidBufferSize { .. }),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn more_bytes_than_can_be_counted_are_refused_everywhere_and_harmless() {
+    run_threads(2, |comm, _| {
+        let half = usize::MAX / 2;
+        let refused = with_parts(&comm, usize::MAX, &[0..half, half..usize::MAX]);
+        assert!(
+            matches!(refused, Err(CommError::AllocationFailed { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(with_parts(&comm, 9, &[0..4, 4..9]), Ok(()));
+    });
+}
+
+#[test]
+fn ranks_that_give_different_parts_are_told() {
+    run_threads(2, |comm, _| {
+        let parts = if comm.rank() == 0 {
+            [0..4, 4..9]
+        } else {
+            [0..5, 5..9]
+        };
+        let refused = with_parts(&comm, 9, &parts);
+        assert!(
+            matches!(refused, Err(CommError::Mismatch { .. })),
+            "{refused:?}"
+        );
+    });
+}
+
+/// Rows of structs, each rank writes its own, all read all.
+#[test]
+fn rows_of_structs_are_written_by_their_ranks() {
+    for ranks in [1, 3, 4] {
+        run_threads(ranks, |comm, _| {
+            let shape = Rows::on_lines::<[u64; 3]>(10, 5);
+            let options = WindowOptions::new().parts(shape.parts(ranks));
+            let mut table = comm
+                .create_window::<[u64; 3]>(shape.len(), &options)
+                .expect("a page");
+            let part = table.part();
+            assert_eq!(
+                part.start,
+                shape.of_rank(ranks, comm.rank()).start * shape.stride()
+            );
+            for (number, row) in shape.rows_mut(part, table.part_mut()) {
+                assert!(
+                    row.as_ptr().addr().is_multiple_of(64),
+                    "row {number} begins on a line"
+                );
+                row.fill([number as u64, comm.rank() as u64, 7]);
+            }
+            let table = table.fence().expect("all ranks are there");
+            for (number, row) in shape.of(&table).iter().enumerate() {
+                let owner = (0..ranks).find(|&rank| shape.of_rank(ranks, rank).contains(&number));
+                let owner = owner.expect("every row has one") as u64;
+                assert_eq!(row, [[number as u64, owner, 7]; 5]);
+            }
+        });
+    }
+}
+
+#[test]
+fn the_leader_updates_what_all_read() {
+    run_threads(3, |comm, _| {
+        let window = comm.create_shared_region::<u64>(100).expect("a page");
+        let mut table = window.fence().expect("all ranks are there");
+        for turn in 1..20 {
+            table = table
+                .update_by_leader(|all| {
+                    assert_eq!(comm.rank(), 0);
+                    all.iter_mut().for_each(|element| *element += turn);
+                })
+                .expect("all ranks are there");
+            assert!(
+                table
+                    .iter()
+                    .all(|&element| element == turn * (turn + 1) / 2)
+            );
+        }
+    });
+}
+
+/// Nobody is told anything twice: all ranks have the same picture, without a collective.
+#[test]
+fn every_rank_knows_where_all_may_run() {
+    run_threads(3, |comm, _| {
+        let topology = comm.topology();
+        assert_eq!(topology.ranks.len(), 3);
+        let processors = topology.ranks[0].processors;
+        assert!(processors > 0);
+        // Threads of one process, which have the same processors.
+        assert!(
+            topology
+                .ranks
+                .iter()
+                .all(|place| place.processors == processors)
+        );
+        if comm.rank() == 0 {
+            return;
+        }
+        assert_eq!(topology, comm.topology());
     });
 }

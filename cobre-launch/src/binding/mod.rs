@@ -4,12 +4,10 @@ mod lease;
 #[cfg(test)]
 mod machines;
 mod options;
-mod picture;
 mod place;
 
-use cobre_shm::topology::{CpuList, Level, Machine};
-use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::Pid;
+use cobre_shm::topology::{self, CpuList, Level, Machine};
+use nix::sched::CpuSet;
 
 pub(crate) use lease::Lease;
 pub(crate) use options::BindingArgs;
@@ -45,14 +43,10 @@ pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, Launc
             _lease: None,
         });
     }
-    let described = Machine::read();
-    let machine = described.map_err(|source| LaunchError::System {
-        what: "reading the kernel's description of the machine",
-        source,
-    })?;
-    let usable = machine.restricted_to(&usable()?);
+    let surroundings = args.surroundings()?;
+    let usable = &surroundings.usable;
     let Some(bind) = level else {
-        let picture = picture::draw(&machine, &usable, &usable, &[]);
+        let picture = topology::draw(&surroundings, usable, &[]);
         return Ok(Bindings {
             places: Vec::new(),
             picture: Some(picture + "no rank is bound\n"),
@@ -64,26 +58,26 @@ pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, Launc
         map: args.map_by.map_or(bind, options::MapBy::level),
         cores_per_rank: args.cpus_per_rank.map(usize::from),
     };
-    let leased = lease::lease(
-        &usable,
-        |free| {
-            place::place(free, request, ranks)
-                .map(|places| (places, free.clone()))
-                .map_err(|error| refusal(args, &usable, ranks, error))
-        },
-        |(places, _)| places.clone(),
-    );
-    let ((places, free), lease) = leased.map_err(|source| LaunchError::System {
-        what: "leasing cores",
-        source,
-    })??;
+    let choose = |free: &Machine| {
+        place::place(free, request, ranks)
+            .map(|places| (places, free.clone()))
+            .map_err(|error| refusal(args, usable, ranks, error))
+    };
+    // Nobody's cores are taken on a machine that is not this one.
+    let ((places, free), lease) = if args.machine.is_some() {
+        (choose(usable)?, None)
+    } else {
+        let leased = lease::lease(usable, choose, |(places, _)| places.clone());
+        let leased = leased.map_err(LaunchError::system("leasing cores"))??;
+        (leased.0, Some(leased.1))
+    };
     let picture = args
         .report_bindings
-        .then(|| picture::draw(&machine, &usable, &free, &places));
+        .then(|| topology::draw(&surroundings, &free, &places));
     Ok(Bindings {
         places,
         picture,
-        _lease: Some(lease),
+        _lease: lease,
     })
 }
 
@@ -117,16 +111,6 @@ fn refusal(args: &BindingArgs, usable: &Machine, ranks: usize, error: DoesNotFit
         if error.cores == 1 { "is" } else { "are" },
         error.placed,
     ))
-}
-
-/// The processors that this process, and so the job, may use.
-fn usable() -> Result<CpuList, LaunchError> {
-    let allowed = sched_getaffinity(Pid::from_raw(0));
-    let allowed = allowed.map_err(LaunchError::system("asking for our processors"))?;
-    let cpus = 0..CpuSet::count();
-    Ok(cpus
-        .filter(|&cpu| allowed.is_set(cpu) == Ok(true))
-        .collect())
 }
 
 /// The kernel's form of a place.

@@ -1,7 +1,11 @@
 //! The command line's words about placement.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
-use cobre_shm::topology::Level;
+use cobre_shm::topology::{Level, Surroundings};
+
+use crate::error::LaunchError;
 
 /// Where ranks may run.
 #[derive(Args, Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,27 @@ pub(crate) struct BindingArgs {
     /// Show the machine with the ranks in it.
     #[arg(long)]
     pub(crate) report_bindings: bool,
+    /// With --dry-run: decide for the machine that was recorded in DIR, which has a copy of its
+    /// /sys/devices (from hwloc-gather-topology, for one).
+    #[arg(long, value_name = "DIR", requires = "dry_run")]
+    pub(crate) machine: Option<PathBuf>,
+}
+
+impl BindingArgs {
+    /// The machine in question, and the part of it that the job may use.
+    pub(crate) fn surroundings(&self) -> Result<Surroundings, LaunchError> {
+        match &self.machine {
+            None => Surroundings::here().map_err(LaunchError::system(
+                "reading the kernel's description of the machine",
+            )),
+            Some(root) => Surroundings::recorded(root).map_err(|error| {
+                LaunchError::Usage(format!(
+                    "--machine {}: there is no copy of a machine's sys/devices: {error}",
+                    root.display()
+                ))
+            }),
+        }
+    }
 }
 
 /// What a rank is kept on.

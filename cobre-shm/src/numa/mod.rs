@@ -5,7 +5,7 @@ mod policy;
 
 pub use pages::PagesPerNode;
 
-pub(crate) use pages::of_mapping;
+pub(crate) use pages::{huge_bytes_in, pages_in};
 pub(crate) use policy::{Unplaced, bind};
 
 /// Where the pages of a window shall lie.

@@ -1,15 +1,19 @@
 //! POSIX shared-memory objects by name.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, Permissions},
     io,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
 };
 
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, OFlag, fallocate},
     sys::{
+        memfd::{MFdFlags, memfd_create},
         mman,
         resource::{Resource, getrlimit},
         stat::Mode,
@@ -40,6 +44,19 @@ pub(crate) fn unnamed() -> io::Result<File> {
     let name = crate::names::random_job_name();
     let file = create(&name)?;
     let _ = unlink(&name);
+    Ok(file)
+}
+
+/// Creates a memory file, which has no name and lies on no mounted file system; of reserved huge pages
+/// of `huge` bytes, a power of two, if that is given.
+pub(crate) fn memory_file(huge: Option<usize>) -> io::Result<File> {
+    let mut flags = MFdFlags::MFD_CLOEXEC;
+    if let Some(page) = huge {
+        let size = page.trailing_zeros() << libc::MFD_HUGE_SHIFT;
+        flags |= MFdFlags::MFD_HUGETLB | MFdFlags::from_bits_retain(size);
+    }
+    let file = File::from(memfd_create(c"cobre-window", flags)?);
+    file.set_permissions(Permissions::from_mode(OWNER_ONLY.bits()))?;
     Ok(file)
 }
 

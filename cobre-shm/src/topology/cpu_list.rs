@@ -3,11 +3,20 @@
 use core::fmt;
 use std::collections::BTreeSet;
 
+use crate::sys::process;
+
 /// A set of processor numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CpuList(BTreeSet<usize>);
 
 impl CpuList {
+    /// The processors that the process `pid` may run on; `None` if there is no such process, or it is
+    /// not known.
+    #[must_use]
+    pub fn of_process(pid: u32) -> Option<Self> {
+        process::processors(pid).map(|cpus| cpus.into_iter().collect())
+    }
+
     /// The set that the kernel writes as `text`; `None` if it would not write that.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -40,6 +49,12 @@ impl CpuList {
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether every one of `others` is here.
+    #[must_use]
+    pub fn has_all(&self, others: &Self) -> bool {
+        self.0.is_superset(&others.0)
     }
 
     /// Whether there is no processor.

@@ -1,14 +1,21 @@
 //! The machine: which processors share a core, a last-level cache, a NUMA node, a package.
 
 mod cpu_list;
+mod picture;
+mod place;
 mod ranks;
+mod shape;
+mod surroundings;
 mod sysfs;
 
 use std::{collections::BTreeMap, io, path::Path};
 
 pub use cpu_list::CpuList;
-pub(crate) use ranks::Packed;
+pub use picture::draw;
+pub(crate) use place::{Packed, Place};
 pub use ranks::{RankPlace, Topology};
+pub use shape::Shape;
+pub use surroundings::Surroundings;
 
 /// One processor: a hardware thread, as the kernel numbers them. What it belongs to is numbered
 /// from 0 over the whole machine, in the order of the lowest processor.
@@ -87,7 +94,7 @@ impl Machine {
     /// # Errors
     /// If there is no such description.
     pub fn read() -> io::Result<Self> {
-        Self::read_from(Path::new("/sys/devices"))
+        Self::read_from(Path::new(sysfs::DEVICES))
     }
 
     /// As [`read`](Self::read), from a copy of `/sys/devices` at `devices`.
@@ -133,12 +140,18 @@ impl Machine {
         parts.into_iter().collect()
     }
 
+    /// The processor with the kernel's number `number`.
+    #[must_use]
+    pub fn processor(&self, number: usize) -> Option<&Processor> {
+        let found = self
+            .processors
+            .binary_search_by_key(&number, |one| one.number);
+        found.ok().map(|at| &self.processors[at])
+    }
+
     /// The node of `processor`, by the kernel's numbers.
     #[must_use]
     pub fn node_of(&self, processor: usize) -> Option<usize> {
-        let at = self
-            .processors
-            .binary_search_by_key(&processor, |one| one.number);
-        at.ok().map(|at| self.processors[at].node)
+        self.processor(processor).map(|one| one.node)
     }
 }

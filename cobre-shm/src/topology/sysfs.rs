@@ -6,6 +6,9 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 use super::{CpuList, Machine, Node, Processor};
 
+/// Where the kernel keeps it.
+pub(super) const DEVICES: &str = "/sys/devices";
+
 /// Reads the machine described under `devices`, a copy of `/sys/devices`.
 pub(super) fn read(devices: &Path) -> io::Result<Machine> {
     let cpus = devices.join("system/cpu");
@@ -22,7 +25,10 @@ pub(super) fn read(devices: &Path) -> io::Result<Machine> {
             .or_else(|| topology("thread_siblings_list"))
             .unwrap_or_else(|| number.to_string());
         let cache = last_level_cache(&folder.join("cache"));
-        let cache = cache.unwrap_or_else(|| format!("package {package}"));
+        let cache = cache.map_or_else(
+            || format!("package {package}"),
+            |(level, shared)| format!("L{level} of {shared}"),
+        );
         let node = nodes.iter().find(|(_, cpus)| cpus.contains(number));
         Processor {
             number,
@@ -60,16 +66,20 @@ fn word(file: &Path) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// What identifies the cache of the highest level: its level and who shares it.
-fn last_level_cache(folder: &Path) -> Option<String> {
+/// The processors that a file lists.
+pub(super) fn list(file: &Path) -> Option<CpuList> {
+    CpuList::parse(&word(file)?)
+}
+
+/// The cache of the highest level: that level, and the processors that share it.
+pub(super) fn last_level_cache(folder: &Path) -> Option<(u32, String)> {
     let caches = fs::read_dir(folder).ok()?.flatten().filter_map(|cache| {
         let file = |name: &str| word(&cache.path().join(name));
         let level: u32 = file("level")?.parse().ok()?;
         Some((level, file("shared_cpu_list")?))
     });
-    let (level, shared) = caches.max()?;
     // A machine without a shared cache says its second level here; it is still the last.
-    (level >= 2).then(|| format!("L{level} of {shared}"))
+    caches.max().filter(|(level, _)| *level >= 2)
 }
 
 /// The nodes, with their processors.
@@ -78,7 +88,7 @@ fn nodes(folder: &Path) -> Vec<(Node, CpuList)> {
     let nodes = entries.filter_map(|entry| {
         let name = entry.file_name();
         let number = name.to_str()?.strip_prefix("node")?.parse().ok()?;
-        let cpus = CpuList::parse(&word(&entry.path().join("cpulist"))?)?;
+        let cpus = list(&entry.path().join("cpulist"))?;
         let memory = memory(&entry.path().join("meminfo"));
         Some((Node { number, memory }, cpus))
     });
@@ -95,8 +105,8 @@ fn memory(meminfo: &Path) -> u64 {
 
 /// The processors of cores built for efficiency: hybrid x86 lists them, Arm gives capacities.
 fn efficient_cores(devices: &Path, online: &CpuList) -> CpuList {
-    if let Some(list) = word(&devices.join("cpu_atom/cpus")) {
-        return CpuList::parse(&list).unwrap_or_default();
+    if let Some(list) = list(&devices.join("cpu_atom/cpus")) {
+        return list;
     }
     let capacity = |cpu: usize| -> Option<u64> {
         word(&devices.join(format!("system/cpu/cpu{cpu}/cpu_capacity")))?
@@ -109,16 +119,23 @@ fn efficient_cores(devices: &Path, online: &CpuList) -> CpuList {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::read;
     use crate::topology::{Level, Machine};
-    use std::{fs, path::PathBuf};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
 
     /// A description as the kernel writes it, in a folder of its own.
-    struct Described(PathBuf);
+    pub(in crate::topology) struct Described(PathBuf);
 
     impl Described {
-        fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        pub(in crate::topology) fn path(&self) -> &Path {
+            &self.0
+        }
+
+        pub(in crate::topology) fn new(name: &str, files: &[(&str, &str)]) -> Self {
             let root = std::env::temp_dir().join(format!("topology-{}-{name}", std::process::id()));
             for (path, text) in files {
                 let path = root.join(path);

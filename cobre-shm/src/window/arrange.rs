@@ -2,19 +2,18 @@
 
 use core::ops::Range;
 use std::{
-    fs,
     io::Write,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use super::options::WindowOptions;
+use super::{create::Extent, huge::SmallPages, options::HugePages};
 use crate::{
     collective::{self, JobRounds},
     config,
     layout::PAGE,
     numa::{self, Placement, Policy, Unplaced},
     segment::Segment,
-    topology::{Machine, RankPlace},
+    topology::{Machine, Place},
     wait::Stopped,
 };
 
@@ -23,18 +22,21 @@ use crate::{
 pub(super) struct Arrangement {
     pub(super) requested: Placement,
     pub(super) unplaced: Option<String>,
-    pub(super) small_pages: Option<String>,
+    pub(super) small_pages: Option<SmallPages>,
+    /// The size of the pages.
+    pub(super) page: usize,
 }
 
-/// Sets the policy of `segment`, whose parts `own` are this rank's. When this returns every rank has.
+/// Sets the policy of `segment`, which has pages of `page` bytes. When this returns every rank has.
 pub(super) fn arrange(
     rounds: &mut JobRounds<'_>,
     segment: &Segment,
-    own: &[Range<usize>],
-    options: &WindowOptions,
+    page: usize,
+    extent: &Extent,
 ) -> Result<Arrangement, Stopped> {
+    let Extent { own, options, .. } = extent;
     let requested = options.placement.clone().unwrap_or_else(from_environment);
-    let mine = place(&requested, rounds.rank() == 0, segment, own);
+    let mine = place(&requested, rounds.rank() == 0, segment, page, own);
     let failed = collective::gather_all(rounds, i32::from(mine.is_err()))?;
     let first = failed.iter().position(|&failed| failed != 0);
     let unplaced = match (mine, first) {
@@ -45,11 +47,14 @@ pub(super) fn arrange(
     if let (0, Some(reason)) = (rounds.rank(), &unplaced) {
         say_once(reason);
     }
-    let small_pages = options.huge_pages.then(|| huge_pages(segment).err());
+    let transparent = options.huge_pages != HugePages::No && page == PAGE;
+    let asked = transparent.then(|| segment.prefer_huge_pages());
+    let refused = asked.and_then(Result::err);
     Ok(Arrangement {
         requested,
         unplaced,
-        small_pages: small_pages.flatten(),
+        small_pages: refused.map(|error| SmallPages::Refused(error.raw_os_error().unwrap_or(0))),
+        page,
     })
 }
 
@@ -66,17 +71,20 @@ fn place(
     placement: &Placement,
     is_leader: bool,
     segment: &Segment,
+    page: usize,
     own: &[Range<usize>],
 ) -> Result<(), Unplaced> {
     let whole = core::iter::once(0..segment.len()).collect();
-    // A shared mapping's policy is the object's: one rank sets it for all.
+    // A shared mapping's policy is the object's: one rank sets it for all. Only reserved huge pages are
+    // placed by the policy of the mapping through which they are touched: there each rank sets it.
+    let sets = is_leader || page > PAGE;
     let (policy, areas): (_, Vec<_>) = match placement {
         Placement::FirstTouch => return Ok(()),
         Placement::Owners => match own_node()? {
             None => return Ok(()),
             Some(node) => (Policy::Prefer(node), own.to_vec()),
         },
-        _ if !is_leader => return Ok(()),
+        _ if !sets => return Ok(()),
         Placement::Interleaved => match nodes_with_memory()?.as_slice() {
             [] | [_] => return Ok(()),
             several => (Policy::Interleave(several.to_vec()), whole),
@@ -86,7 +94,7 @@ fn place(
     };
     for area in areas {
         // A page that two parts share goes to the first of them.
-        let pages = area.start.next_multiple_of(PAGE)..area.end.next_multiple_of(PAGE);
+        let pages = area.start.next_multiple_of(page)..area.end.next_multiple_of(page);
         let pages = pages.start..pages.end.min(segment.len());
         if !pages.is_empty() {
             numa::bind(segment, pages, &policy)?;
@@ -107,11 +115,10 @@ fn nodes_with_memory() -> Result<Vec<usize>, Unplaced> {
 
 /// The node of this rank's processors; `None` if they belong to several, or there is but one.
 fn own_node() -> Result<Option<usize>, Unplaced> {
-    let machine = machine()?;
-    if machine.nodes().len() < 2 {
-        return Ok(None);
+    match Place::own().node {
+        Some(node) if machine()?.nodes().len() > 1 => Ok(Some(node)),
+        _ => Ok(None),
     }
-    Ok(RankPlace::own(&machine).node)
 }
 
 /// The first time a placement is not to be had, a person is told.
@@ -124,18 +131,5 @@ fn say_once(reason: &str) {
             std::io::stderr(),
             "cobre-shm: a window is not placed as asked: {reason}"
         );
-    }
-}
-
-/// Asks for huge pages, or says why there are none.
-fn huge_pages(segment: &Segment) -> Result<(), String> {
-    let offered = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
-    let offered = offered.map_err(|error| format!("no transparent huge pages: {error}"))?;
-    let chosen = offered.split(['[', ']']).nth(1).unwrap_or("unknown");
-    match chosen {
-        "always" | "within_size" | "advise" | "force" => segment
-            .prefer_huge_pages()
-            .map_err(|error| format!("the kernel refused: {error}")),
-        other => Err(format!("the kernel's shmem_enabled is {other}")),
     }
 }

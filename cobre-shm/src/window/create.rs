@@ -9,8 +9,9 @@ use cobre_comm_trait::{CommData, CommError};
 
 use super::{
     arrange::{Arrangement, arrange},
+    huge::{self, Object},
     memory::Memory,
-    options::WindowOptions,
+    options::{HugePages, WindowOptions},
     populate,
 };
 use crate::{
@@ -54,10 +55,11 @@ pub(super) fn memory<T: CommData>(
             None => collective::barrier(rounds).map(|()| Err(Refusal::TooLarge)),
             Some(0) => collective::barrier(rounds).map(|()| Ok(Made::default())),
             Some(bytes) => {
-                let made = if rounds.size() == 1 {
+                let huge = extent.options.huge_pages != HugePages::No;
+                let made = if rounds.size() == 1 && !huge {
                     alone(rounds, bytes, extent)?
                 } else {
-                    share(rounds, bytes, extent)?
+                    share(rounds, bytes, extent, core.threads())?
                 };
                 Ok(made.map_err(Refusal::System))
             }
@@ -108,7 +110,7 @@ fn alone(rounds: &mut JobRounds<'_>, bytes: usize, extent: &Extent) -> Agreed<Ma
         Ok(segment) => segment,
         Err(error) => return Ok(Err(Refused { rank: 0, error })),
     };
-    let arrangement = arrange(rounds, &segment, &extent.own, &extent.options)?;
+    let arrangement = arrange(rounds, &segment, PAGE, extent)?;
     Ok(Ok(Made {
         segment: Some(segment),
         object: None,
@@ -117,27 +119,56 @@ fn alone(rounds: &mut JobRounds<'_>, bytes: usize, extent: &Extent) -> Agreed<Ma
 }
 
 /// Makes the object, maps it everywhere, says where its pages shall lie, and touches them.
-fn share(rounds: &mut JobRounds<'_>, bytes: usize, extent: &Extent) -> Agreed<Made> {
-    let needed = if extent.grows { 0 } else { bytes };
-    let object = match object::share(rounds, bytes, needed)? {
+fn share(
+    rounds: &mut JobRounds<'_>,
+    bytes: usize,
+    extent: &Extent,
+    threads: usize,
+) -> Agreed<Made> {
+    let Object {
+        file,
+        length,
+        page,
+        small,
+    } = match object(rounds, bytes, extent)? {
         Ok(object) => object,
         Err(refused) => return Ok(Err(refused)),
     };
-    let segment = match object::agree(rounds, Segment::map(&object, bytes))? {
+    let segment = match object::agree(rounds, Segment::map(&file, length))? {
         Ok(segment) => segment,
         Err(refused) => return Ok(Err(refused)),
     };
-    let arrangement = arrange(rounds, &segment, &extent.own, &extent.options)?;
-    let threads = populate::threads(rounds.size());
+    let mut arrangement = arrange(rounds, &segment, page, extent)?;
+    // What the leader knows comes before what the kernel said to this rank.
+    arrangement.small_pages = small.or(arrangement.small_pages);
     let touched = extent
         .own
         .iter()
-        .try_for_each(|part| populate::touch(&segment, Some(&object), part, threads));
+        .try_for_each(|part| populate::touch(&segment, Some(&file), part, threads));
     point::reached("attach");
     let agreed = object::agree(rounds, touched)?;
     Ok(agreed.map(|()| Made {
         segment: Some(segment),
-        object: extent.grows.then_some(object),
+        object: extent.grows.then_some(file),
         arrangement,
+    }))
+}
+
+/// The object behind a window, of huge pages if they are asked for and to be had.
+fn object(rounds: &mut JobRounds<'_>, bytes: usize, extent: &Extent) -> Agreed<Object> {
+    let mut small = None;
+    match extent.options.huge_pages {
+        HugePages::No => {}
+        wanted => match huge::share(rounds, wanted, bytes)? {
+            Ok(object) => return Ok(Ok(object)),
+            Err(reason) => small = Some(reason),
+        },
+    }
+    let needed = if extent.grows { 0 } else { bytes };
+    Ok(object::share(rounds, bytes, needed)?.map(|file| Object {
+        file,
+        length: bytes,
+        page: PAGE,
+        small,
     }))
 }

@@ -9,7 +9,8 @@ use super::{arrange::Arrangement, create::Made, options::WindowPlacement, popula
 use crate::{
     calls::{Element, Signature},
     core::Core,
-    numa::{self, PagesPerNode},
+    layout::PAGE,
+    numa,
     segment::Segment,
 };
 
@@ -76,7 +77,7 @@ impl<T: CommData> Memory<T> {
             return Ok(());
         };
         let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
-        let threads = populate::threads(self.core.size());
+        let threads = self.core.threads();
         populate::touch(segment, self.object.as_ref(), &bytes, threads)
     }
 
@@ -86,16 +87,19 @@ impl<T: CommData> Memory<T> {
             requested,
             unplaced,
             small_pages,
+            page,
         } = self.arrangement.clone();
-        let pages = self.segment.as_ref().map(|segment| {
+        let bytes = self.segment.as_ref().map_or(0..0, |segment| {
             let start = segment.at(0, segment.len()).addr();
-            numa::of_mapping(start, start + segment.len())
+            start..start + segment.len()
         });
         WindowPlacement {
             requested,
             unplaced,
             small_pages,
-            pages: pages.unwrap_or_else(|| Some(PagesPerNode::default())),
+            page_size: page.max(PAGE),
+            pages: numa::pages_in(&bytes),
+            huge_bytes: numa::huge_bytes_in(&bytes),
         }
     }
 

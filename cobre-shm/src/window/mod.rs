@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `create` | an object that everybody maps |
 //! | `options`, `arrange`, `populate` | where its pages lie, and that they are there |
+//! | `huge` | an object of huge pages |
 //! | `memory` | its bytes, in no epoch |
 //! | `region`, `reader` | one array: the write epoch and the leader's, the read epoch |
 //! | `exchange` | two arrays that change places: written and read at the same time |
@@ -19,6 +20,7 @@
 mod arrange;
 mod create;
 mod exchange;
+mod huge;
 mod memory;
 mod options;
 mod pool;
@@ -28,7 +30,8 @@ mod reduction;
 mod region;
 
 pub use exchange::ShmExchange;
-pub use options::{WindowOptions, WindowPlacement};
+pub use huge::SmallPages;
+pub use options::{HugePages, WindowOptions, WindowPlacement};
 pub use pool::ShmPool;
 pub use reader::ShmReader;
 pub use reduction::ShmReduction;

@@ -10,11 +10,6 @@ use crate::{layout::PAGE, segment::Segment, sys::shm};
 /// than it saves.
 const PER_THREAD: usize = 64 << 20;
 
-/// How many threads a rank of a job of `size` may use for it.
-pub(super) fn threads(size: usize) -> usize {
-    thread::available_parallelism().map_or(1, usize::from) / size
-}
-
 /// Touches the pages of `bytes` of `file`, mapped as `segment`, with up to `threads` threads.
 ///
 /// Threads, because a page is zeroed by the thread that touches it first. Reserving them through the

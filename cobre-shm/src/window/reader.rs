@@ -43,4 +43,10 @@ impl<T: CommData> RegionReader<T> for ShmReader<T> {
         self.0.fence(Towards::Write, Location::caller())?;
         Ok(ShmRegion(self.0))
     }
+
+    #[track_caller]
+    fn update_by_leader<F: FnOnce(&mut [T])>(self, update: F) -> Result<Self, CommError> {
+        self.0.led(update, Location::caller())?;
+        Ok(self)
+    }
 }

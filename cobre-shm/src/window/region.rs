@@ -5,7 +5,9 @@
 use core::{ops::Range, panic::Location, slice};
 use std::sync::Arc;
 
-use cobre_comm_trait::{CommData, CommError, FailureCause, Operation, SharedRegion, block_range};
+use cobre_comm_trait::{
+    CommData, CommError, FailureCause, Operation, SharedRegion, block_range, check,
+};
 
 use super::{
     create::{self, Extent},
@@ -29,6 +31,8 @@ pub struct ShmRegion<T>(pub(super) Table<T>);
 pub(super) struct Table<T> {
     memory: Memory<T>,
     len: usize,
+    /// This rank's part.
+    part: Range<usize>,
 }
 
 impl<T: CommData> Table<T> {
@@ -52,6 +56,22 @@ impl<T: CommData> Table<T> {
     }
 }
 
+impl<T: CommData> Table<T> {
+    /// The leader's epoch, from either of the others, and then the read epoch.
+    pub(super) fn led<F: FnOnce(&mut [T])>(&self, write: F, site: Site) -> Result<(), CommError> {
+        self.fence(Towards::Leader, site)?;
+        if self.memory.core.rank() == 0 {
+            let failing = FailOnUnwind(&self.memory.core);
+            let (start, len) = self.all();
+            // SAFETY: every rank has passed the fence into the leader's epoch, in which only rank 0
+            // has access, here; it ends with the fence below. Every bit pattern is a `T`.
+            write(unsafe { slice::from_raw_parts_mut(start, len) });
+            core::mem::forget(failing);
+        }
+        self.fence(Towards::Read, site)
+    }
+}
+
 impl<T: CommData> ShmRegion<T> {
     /// Creates a region of `len` zeroed elements. Collective.
     pub(crate) fn create(
@@ -60,7 +80,12 @@ impl<T: CommData> ShmRegion<T> {
         options: &WindowOptions,
         site: Site,
     ) -> Result<Self, CommError> {
-        let part = block_range(len, core.size(), core.rank());
+        let parts = options.parts.as_deref();
+        let checked = parts.map_or(Ok(()), |parts| check::parts(core.size(), len, parts));
+        let part = match parts {
+            None => block_range(len, core.size(), core.rank()),
+            Some(parts) => parts.get(core.rank()).cloned().unwrap_or_default(),
+        };
         let own =
             part.start.saturating_mul(size_of::<T>())..part.end.saturating_mul(size_of::<T>());
         let extent = Extent {
@@ -73,8 +98,8 @@ impl<T: CommData> ShmRegion<T> {
             detail: options.code(),
             ..Signature::new(Operation::CreateRegion, Element::of::<T>(), len)
         };
-        let memory = create::memory(core, signature, site, Ok(()), &extent)?;
-        Ok(Self(Table { memory, len }))
+        let memory = create::memory(core, signature, site, checked, &extent)?;
+        Ok(Self(Table { memory, len, part }))
     }
 
     /// The elements, for who keeps an order of accesses of its own instead of the epochs.
@@ -97,8 +122,7 @@ impl<T: CommData> SharedRegion<T> for ShmRegion<T> {
     }
 
     fn part(&self) -> Range<usize> {
-        let core = &self.0.memory.core;
-        block_range(self.0.len, core.size(), core.rank())
+        self.0.part.clone()
     }
 
     fn part_mut(&mut self) -> &mut [T] {
@@ -121,18 +145,8 @@ impl<T: CommData> SharedRegion<T> for ShmRegion<T> {
         self,
         populate: F,
     ) -> Result<ShmReader<T>, CommError> {
-        let table = self.0;
-        table.fence(Towards::Leader, Location::caller())?;
-        if table.memory.core.rank() == 0 {
-            let failing = FailOnUnwind(&table.memory.core);
-            let (start, len) = table.all();
-            // SAFETY: every rank has passed the fence into the leader's epoch, in which only rank 0
-            // has access, here; it ends with the fence below. Every bit pattern is a `T`.
-            populate(unsafe { slice::from_raw_parts_mut(start, len) });
-            core::mem::forget(failing);
-        }
-        table.fence(Towards::Read, Location::caller())?;
-        Ok(ShmReader(table))
+        self.0.led(populate, Location::caller())?;
+        Ok(ShmReader(self.0))
     }
 }
 
