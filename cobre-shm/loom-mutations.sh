@@ -31,7 +31,7 @@ mutations=(
   'wait.rs|the announcement of a sleeper|s/cell\.sleepers\.count\.fetch_add\(1, Ordering::Relaxed\);/cell.sleepers.count.fetch_add(0, Ordering::Relaxed);/'
   'round.rs|the wait before a slot is written again|s/needed > self\.state\.proven/needed > self.state.proven + 1000/'
   'round.rs|one round of what an exchange proves|s/self\.state\.proven = round - 1;/self.state.proven = round;/'
-  'round.rs|one round of what that wait waits for|s/self\.await_arrival\(peer, round \+ 1\)/self.await_arrival(peer, round)/'
+  'round.rs|one round of what that wait waits for|s/self\.await_arrival\(peer, round \+ 1, true\)/self.await_arrival(peer, round, true)/'
   'board/latch.rs|the fence of the writer of a record|s/fence\(Ordering::Release\);\n        for \(place/for (place/'
   'board/latch.rs|the Release of the count of updates|s/store\(next, Ordering::Release\)/store(next, Ordering::Relaxed)/'
   'board/latch.rs|the Acquire of the count of updates|s/load\(Ordering::Acquire\)\),/load(Ordering::Relaxed)),/'

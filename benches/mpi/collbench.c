@@ -649,6 +649,17 @@ static struct summary summarize(double *samples, size_t len) {
                           samples[(len * 99 + 99) / 100 - 1]};
 }
 
+// --- settle.rs ------------------------------------------------------------------------------------
+
+static void settle(void) {
+  double start = MPI_Wtime(), shortest = 0;
+  while (shortest < 0.1) {
+    for (int i = 0; i < 16; i++) MPI_Barrier(MPI_COMM_WORLD);
+    double mine = MPI_Wtime() - start;
+    MPI_Allreduce(&mine, &shortest, 1, MPI_DOUBLE, MPI_MIN, MPI_COMM_WORLD);
+  }
+}
+
 // --- cases.rs, and the main program ---------------------------------------------------------------
 
 struct named {
@@ -763,6 +774,7 @@ int main(int argc, char **argv) {
   next += dirty;
   if (argc < next + 2 || strcmp(argv[1], "suite")) fail("usage: suite [--dirty] TARGET_MS op:bytes ...", "");
   double target = atof(argv[next++]) * 1e3;
+  settle();
   bool verified = true;
   for (; next < argc; next++) verified &= measure(argv[next], dirty, target);
   MPI_Finalize();

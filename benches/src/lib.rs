@@ -23,6 +23,7 @@ pub mod plan;
 pub mod plot;
 pub mod run;
 pub mod sddp;
+pub mod settle;
 pub mod stats;
 pub mod table;
 pub mod values;

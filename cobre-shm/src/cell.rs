@@ -90,6 +90,8 @@ pub(crate) struct Presence {
     /// Where the rank might run when it joined, valid from [`JOINED`] on; see
     /// [`crate::topology`].
     pub(crate) place: [AtomicU32; 5],
+    /// The processor on which the owner was last plus one; 0 if it has not said. Changes seldom.
+    pub(crate) processor: AtomicU32,
 }
 
 /// Nobody has taken this rank yet.
@@ -180,6 +182,7 @@ impl RankCell {
                 pid: AtomicU32::new(0),
                 pid_namespace: AtomicU64::new(0),
                 exit_code: AtomicU32::new(0),
+                processor: AtomicU32::new(0),
                 saw_failure: AtomicU32::new(0),
                 place: [const { 0 }; 5].map(AtomicU32::new),
             },

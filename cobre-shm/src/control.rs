@@ -135,6 +135,12 @@ impl Control {
         self.segment.at(offset, slot)
     }
 
+    /// Whether the job has more ranks than cores, so that ranks take turns; the same on all ranks.
+    pub(crate) fn shares_cores(&self) -> bool {
+        let cores = self.root().header().cores.load(Ordering::Relaxed);
+        self.geometry.size() > cores as usize
+    }
+
     /// What `rank` records; `None` if the job is not recorded.
     pub(crate) fn record(&self, rank: usize) -> Option<Record<'_>> {
         let recording = self.geometry.recording()?;
@@ -222,6 +228,8 @@ pub(crate) fn header_of(segment: &Segment) -> &Header {
 pub(crate) struct Origin {
     /// See [`Header::launched`].
     pub(crate) launched: bool,
+    /// See [`Header::cores`].
+    pub(crate) cores: u32,
     /// See [`Header::parent`].
     pub(crate) parent: u64,
     /// The failure word at the start.
@@ -241,6 +249,7 @@ pub(crate) fn write_header(segment: &Segment, geometry: Geometry, origin: Origin
     header.founder.store(std::process::id(), Ordering::Relaxed);
     let launched = origin.launched.into();
     header.launched.store(launched, Ordering::Relaxed);
+    header.cores.store(origin.cores, Ordering::Relaxed);
     header.parent.store(origin.parent, Ordering::Relaxed);
     let recording = geometry.recording();
     let recorded = recording.is_some().into();

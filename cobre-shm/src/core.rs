@@ -52,25 +52,9 @@ struct Progress {
     sites: SiteIndex,
 }
 
-/// The cores that the ranks of a job have together: those of affinity and cgroup quota, not all of the
-/// machine. A rank that its launcher keeps on a core of its own sees that one only; the launcher sees
-/// them all.
-fn usable_cores(control: &Control) -> usize {
-    let own = std::thread::available_parallelism().map_or(1, usize::from);
-    let header = control.root().header();
-    let is_launched = header.launched.load(Ordering::Relaxed) == 1;
-    let limited_by_quota =
-        process::processors(std::process::id()).is_some_and(|all| own < all.len());
-    if !is_launched || limited_by_quota {
-        return own;
-    }
-    let launcher = header.founder.load(Ordering::Relaxed);
-    process::processors(launcher).map_or(own, |processors| processors.len().max(own))
-}
-
 impl Core {
     pub(crate) fn new(control: Control, rank: usize, policy: WaitPolicy) -> Self {
-        let patience = Patience::for_job(policy, control.size(), usable_cores(&control));
+        let patience = Patience::for_job(policy, control.shares_cores());
         let control = Arc::new(control);
         Self {
             policy,

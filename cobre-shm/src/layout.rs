@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CobreShm");
 
 /// Changes with every change of this module or of a protocol that its memory carries.
-pub(crate) const LAYOUT_VERSION: u32 = 6;
+pub(crate) const LAYOUT_VERSION: u32 = 7;
 
 /// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
 /// is more than anybody has cores.
@@ -68,6 +68,9 @@ pub(crate) struct Header {
     pub(crate) recording: AtomicU32,
     /// How many events each of them keeps then.
     pub(crate) trace_events: AtomicU32,
+    /// The cores that the founder may use (affinity and cgroup quota): what the job's ranks have
+    /// together, also if the launcher keeps each on one of its own.
+    pub(crate) cores: AtomicU32,
     /// How many ranks have joined; also the futex word on which rank 0 waits for them.
     pub(crate) joined: Arrivals,
     /// Changes when the job has formed.

@@ -29,6 +29,12 @@ mod imp {
         core::hint::spin_loop();
     }
 
+    /// The processor on which the caller runs just now, plus one; 0 if the system does not say.
+    #[inline]
+    pub(crate) fn this_processor() -> u32 {
+        nix::sched::sched_getcpu().map_or(0, |processor| processor as u32 + 1)
+    }
+
     #[inline]
     pub(crate) fn yield_now() {
         std::thread::yield_now();
@@ -55,6 +61,10 @@ mod imp {
         pub(crate) fn write<R>(&self, f: impl FnOnce(*mut u8) -> R) -> R {
             self.0.with_mut(|bytes| f(bytes.cast()))
         }
+    }
+
+    pub(crate) fn this_processor() -> u32 {
+        0
     }
 
     pub(crate) fn spin_hint() {

@@ -47,6 +47,9 @@ use crate::{
 /// How many rounds a rank may be ahead of what it knows everybody to have finished.
 pub(crate) const MAX_LEAD: u64 = 12;
 
+/// Rounds between two looks of a rank that never waits at the processor it runs on.
+const ROUNDS_PER_LOOK: u64 = 16;
+
 /// Stamps that a rank remembers; a power of two. A peer whose arrival it awaits is not further behind.
 const REMEMBERED: usize = 16;
 const _: () = assert!(MAX_LEAD as usize + 1 < REMEMBERED);
@@ -195,7 +198,7 @@ impl<'a, M: Members> Rounds<'a, M> {
     #[cold]
     fn prove(&mut self, round: u64) -> Result<(), Stopped> {
         for peer in self.peers() {
-            self.await_arrival(peer, round + 1)?;
+            self.await_arrival(peer, round + 1, true)?;
             if !self.agrees_so_far(peer, round + 1) {
                 return Err(self.disagree(peer));
             }
@@ -225,6 +228,9 @@ impl<'a, M: Members> Rounds<'a, M> {
     ) {
         let cell = self.members.cell(self.rank);
         let slot = cell.slot(round);
+        if round.is_multiple_of(ROUNDS_PER_LOOK) && self.state.patience.is_considerate() {
+            wait::tell_processor(cell);
+        }
         point::reached("publish");
         slot.signature
             .store(self.state.signature, Ordering::Relaxed);
@@ -255,7 +261,9 @@ impl<'a, M: Members> Rounds<'a, M> {
     /// Waits for `peer`'s publication of `round` and checks that it is of the same call.
     #[inline]
     pub(crate) fn await_peer(&self, peer: usize, round: u64) -> Result<(), Stopped> {
-        self.await_arrival(peer, round)?;
+        // Who shows something to everyone exchanges, or is a root and awaits nobody's payload.
+        let exchanges = self.state.needed[parity(round)] == round;
+        self.await_arrival(peer, round, exchanges)?;
         point::reached("awaited");
         let slot = self.members.cell(peer).slot(round);
         // Relaxed: ordered by the Acquire that saw the round.
@@ -302,12 +310,13 @@ impl<'a, M: Members> Rounds<'a, M> {
     }
 
     #[inline]
-    fn await_arrival(&self, peer: usize, round: u64) -> Result<(), Stopped> {
+    fn await_arrival(&self, peer: usize, round: u64, for_all: bool) -> Result<(), Stopped> {
         let wait = Wait {
             rank: self.rank,
             operation: self.operation,
             peer,
             round,
+            for_all,
         };
         if wait::is_over(self.members, wait) {
             return Ok(());

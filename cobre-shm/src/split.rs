@@ -14,7 +14,9 @@ use crate::{
     forming,
     layout::Geometry,
     object::{self, Refused},
-    point, room,
+    point,
+    primitive::Ordering,
+    room,
     segment::Segment,
     sys::{lock::LockFile, shm},
 };
@@ -65,9 +67,11 @@ fn occupy(
     let segment = Segment::map(&file, geometry.total_bytes())?;
     if rank == 0 {
         // The ranks know all this; who looks from outside does not.
+        let cores = parent.root().header().cores.load(Ordering::Relaxed);
         let parent = parent.locks().map_or(Ok(0), LockFile::inode)?;
         let origin = Origin {
             launched: false,
+            cores,
             parent,
             failure: 0,
         };

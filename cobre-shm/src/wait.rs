@@ -28,7 +28,7 @@
 //! died before publishing (which fails the job); it took longer than the program or
 //! `COBRE_SHM_TIMEOUT` allows (which fails the job too).
 
-use core::{cell::Cell, time::Duration};
+use core::time::Duration;
 use std::time::Instant;
 
 use cobre_comm_trait::{FailureCause, Operation};
@@ -39,7 +39,7 @@ use crate::{
     cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell, stamp},
     failure::{self, FORMING, Failure, Kind},
     point,
-    primitive::{AtomicU32, Ordering, fence, spin_hint, yield_now},
+    primitive::{AtomicU32, Ordering, fence, spin_hint, this_processor, yield_now},
     sys::{clock, park},
 };
 
@@ -49,12 +49,12 @@ pub(crate) struct Stopped;
 
 /// How long a waiter spins and yields before it sleeps; by default it sleeps at once. Each rank has
 /// its own; no peer sees it.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Patience {
-    /// How often to look while keeping the core.
-    most_spins: u32,
-    /// For how many waits to come spinning is likely to be in the peer's way.
-    short_waits: Cell<u32>,
+    /// How often to look while keeping the core, each time.
+    spins: u32,
+    /// Keep the core only if nobody who is late may be waiting for it.
+    considerate: bool,
     /// How long to go on looking while offering the core to others.
     yielding: Duration,
     /// How long to sleep before giving up; `None`: for ever.
@@ -70,63 +70,42 @@ const NAP: Duration = Duration::MAX;
 
 /// Spins between two looks at the failure word.
 const SPINS_PER_LOOK: u32 = 64;
-/// Yields between two looks at the clock.
-const YIELDS_PER_LOOK: u32 = 8;
-
-/// Looks of a spinner that has a core to itself: about as long as a wake-up takes (a pause is 30 to
+/// Spins of one whose peer has a core to itself: about as long as a wake-up takes (a pause is 10 to
 /// 60 ns on current processors).
 #[cfg(not(loom))]
 const SPINS: u32 = 500;
-/// Looks of one who was told to spin: about a tenth of a second.
+/// Spins of one whose peer may have to wait for its turn: about as long as a change of turns takes.
+#[cfg(not(loom))]
+const SPINS_IN_TURN: u32 = 100;
+/// Spins of one who was told to: about a tenth of a second.
 #[cfg(not(loom))]
 const SPINS_WHEN_TOLD: u32 = 1 << 22;
-/// Looks that are left to a spinner who seems to keep its peer from running.
-const FEWEST_SPINS: u32 = 8;
-/// For how many waits: then a long spin finds out whether the peer has a core again.
-const SHORT_WAITS: u32 = 64;
 #[cfg(not(loom))]
 const YIELDING: Duration = Duration::from_micros(500);
 
 impl Patience {
+    /// What the policy asks of a rank, in a job that has fewer cores than ranks or not.
     #[cfg(not(loom))]
-    fn new(most_spins: u32, yielding: Duration) -> Self {
+    pub(crate) fn for_job(policy: WaitPolicy, shares_cores: bool) -> Self {
+        let (spins, yielding) = match policy {
+            WaitPolicy::Auto if shares_cores => (SPINS_IN_TURN, YIELDING),
+            WaitPolicy::Auto => (SPINS, YIELDING),
+            WaitPolicy::Yield => (0, YIELDING),
+            WaitPolicy::Spin => (SPINS_WHEN_TOLD, Duration::ZERO),
+            WaitPolicy::Sleep => (0, Duration::ZERO),
+        };
         Self {
-            most_spins,
-            short_waits: Cell::new(0),
+            spins,
+            considerate: policy == WaitPolicy::Auto,
             yielding,
             limit: None,
         }
     }
 
-    /// What the policy asks of one of `ranks` that have so many cores.
-    #[cfg(not(loom))]
-    pub(crate) fn for_job(policy: WaitPolicy, ranks: usize, usable_cores: usize) -> Self {
-        match policy {
-            // With fewer cores a spinner keeps the one it waits for from running.
-            WaitPolicy::Auto if ranks <= usable_cores => Self::new(SPINS, YIELDING),
-            WaitPolicy::Auto | WaitPolicy::Yield => Self::new(0, YIELDING),
-            WaitPolicy::Spin => Self::new(SPINS_WHEN_TOLD, Duration::ZERO),
-            WaitPolicy::Sleep => Self::new(0, Duration::ZERO),
-        }
-    }
-
-    /// How often to look this time.
-    fn spins(&self) -> u32 {
-        match self.short_waits.get() {
-            0 => self.most_spins,
-            left => {
-                self.short_waits.set(left - 1);
-                FEWEST_SPINS.min(self.most_spins)
-            }
-        }
-    }
-
-    /// The peer came as soon as it got this core, after `spins` looks in vain.
-    fn came_when_yielded_to(&self, spins: u32) {
-        // Few looks say nothing: a peer with a core of its own may come at that moment as well.
-        if spins == self.most_spins {
-            self.short_waits.set(SHORT_WAITS);
-        }
+    /// Whether peers should know on which processor this rank runs.
+    #[inline]
+    pub(crate) fn is_considerate(&self) -> bool {
+        self.considerate
     }
 }
 
@@ -141,6 +120,8 @@ pub(crate) struct Wait {
     pub(crate) peer: usize,
     /// For which of its rounds, or a later one of the same parity.
     pub(crate) round: u64,
+    /// The other peers have to publish the round as well before the rank can go on.
+    pub(crate) for_all: bool,
 }
 
 /// Whether what is waited for has been published.
@@ -163,35 +144,8 @@ pub(crate) fn for_round(
     patience: &Patience,
     wait: Wait,
 ) -> Result<(), Stopped> {
-    let (cell, round) = (members.cell(wait.peer), wait.round);
-    let spins = patience.spins();
-    for spin in 0..spins {
-        spin_hint();
-        if has_arrived(cell, round) {
-            return Ok(());
-        }
-        if spin % SPINS_PER_LOOK == 0 && has_failed(members) {
-            return Err(Stopped);
-        }
-    }
-    if !patience.yielding.is_zero() {
-        yield_now();
-        if has_arrived(cell, round) {
-            patience.came_when_yielded_to(spins);
-            return Ok(());
-        }
-        let start = Instant::now();
-        while start.elapsed() < patience.yielding {
-            for _ in 0..YIELDS_PER_LOOK {
-                yield_now();
-                if has_arrived(cell, round) {
-                    return Ok(());
-                }
-            }
-            if has_failed(members) {
-                return Err(Stopped);
-            }
-        }
+    if let Some(end) = awake(members, patience, wait) {
+        return end;
     }
     let waiting = &members.cell(wait.rank).waiting;
     // Relaxed, and Release to match the Acquire of `activity`: who sees the peer sees since when.
@@ -203,6 +157,69 @@ pub(crate) fn for_round(
         waiting.peer.store(0, Ordering::Relaxed);
     }
     end
+}
+
+/// Looks for as long as patience has it; `None` if that was in vain.
+fn awake(members: &impl Members, patience: &Patience, wait: Wait) -> Option<Result<(), Stopped>> {
+    let cell = members.cell(wait.peer);
+    let mut since = None;
+    loop {
+        let spins = if patience.considerate && is_in_the_way(members, wait) {
+            0
+        } else {
+            patience.spins
+        };
+        for spin in 0..spins {
+            spin_hint();
+            if has_arrived(cell, wait.round) {
+                return Some(Ok(()));
+            }
+            if spin % SPINS_PER_LOOK == 0 && has_failed(members) {
+                return Some(Err(Stopped));
+            }
+        }
+        if patience.yielding.is_zero() {
+            return None;
+        }
+        if since.get_or_insert_with(Instant::now).elapsed() >= patience.yielding {
+            return None;
+        }
+        yield_now();
+        if has_arrived(cell, wait.round) {
+            return Some(Ok(()));
+        }
+        if has_failed(members) {
+            return Some(Err(Stopped));
+        }
+    }
+}
+
+/// Tells the peers on which processor the owner of `cell`, the caller, runs; returns it.
+#[inline]
+pub(crate) fn tell_processor(cell: &RankCell) -> u32 {
+    let here = this_processor();
+    let told = &cell.presence.processor;
+    // Stored only when it changes, so that all may keep the line. Relaxed: a hint.
+    if told.load(Ordering::Relaxed) != here {
+        told.store(here, Ordering::Relaxed);
+    }
+    here
+}
+
+/// Whether a rank that is waited for, and has yet to publish, ran last on the processor of the waiting
+/// rank: it needs this one, or another from the scheduler.
+fn is_in_the_way(members: &impl Members, wait: Wait) -> bool {
+    let here = tell_processor(members.cell(wait.rank));
+    let is_kept_from_running = |peer| {
+        let cell = members.cell(peer);
+        // Relaxed: a hint; who has moved meanwhile costs one yield or one spin.
+        cell.presence.processor.load(Ordering::Relaxed) == here && !has_arrived(cell, wait.round)
+    };
+    if wait.for_all {
+        (0..members.size()).any(|peer| peer != wait.rank && is_kept_from_running(peer))
+    } else {
+        is_kept_from_running(wait.peer)
+    }
 }
 
 fn has_failed(members: &impl Members) -> bool {

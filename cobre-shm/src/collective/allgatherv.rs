@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use cobre_comm_trait::CommData;
 
-use super::{JobRounds, copy_inline, copy_piece, piece_bytes};
+use super::{EXCHANGED, JobRounds, copy_inline, copy_piece, piece_bytes};
 use crate::{cell::INLINE_BYTES, round::Audience, staging, wait::Stopped};
 
 /// Where each rank's elements go, in elements of `width` bytes.
@@ -48,19 +48,19 @@ pub(crate) fn allgatherv(
     layout: Layout<'_>,
 ) -> Result<(), Stopped> {
     let longest = layout.longest();
-    let own = layout.place(rounds.rank(), &(0..longest));
-    recv[own].copy_from_slice(send);
     if longest <= INLINE_BYTES {
         return inline(rounds, send, recv, layout);
     }
     let control = rounds.members();
-    let step = piece_bytes(control);
+    let step = piece_bytes(control, EXCHANGED);
     for start in (0..longest).step_by(step) {
         let piece = start..start.saturating_add(step).min(longest);
         let round = rounds.open()?;
         let mine = &send[start.min(send.len())..piece.end.min(send.len())];
         staging::put(control, rounds.rank(), round, 0, mine);
         rounds.publish(round, Audience::Everyone, |_| {});
+        // While the peers come, and while the piece is still near.
+        recv[layout.place(rounds.rank(), &piece)].copy_from_slice(mine);
         rounds.await_everyone(round, |peer| {
             let place = layout.place(peer, &piece);
             copy_piece(control, peer, round, &mut recv[place]);
@@ -77,6 +77,7 @@ fn inline(
 ) -> Result<(), Stopped> {
     let round = rounds.open()?;
     rounds.publish(round, Audience::Everyone, |payload| payload.put(send));
+    recv[layout.place(rounds.rank(), &(0..INLINE_BYTES))].copy_from_slice(send);
     for peer in rounds.peers() {
         rounds.await_peer(peer, round)?;
         let place = layout.place(peer, &(0..INLINE_BYTES));

@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use cobre_comm_trait::{ReduceOp, Reducible, block_range};
 
-use super::{JobRounds, piece_bytes};
+use super::{EXCHANGED, JobRounds, piece_bytes};
 use crate::{
     cell::INLINE_BYTES,
     control::Control,
@@ -92,7 +92,7 @@ fn shared_out<T: Reducible>(
     op: ReduceOp,
 ) -> Result<(), Stopped> {
     let (control, rank, size) = (rounds.members(), rounds.rank(), rounds.size());
-    let piece = piece_bytes(control) / size_of::<T>();
+    let piece = piece_bytes(control, EXCHANGED) / size_of::<T>();
     let pieces = send.len().div_ceil(piece);
     let elements = |turn: usize| turn * piece..((turn + 1) * piece).min(send.len());
     for turn in 0..=pieces {

@@ -3,7 +3,7 @@
 //! The root waits for nobody, except that a buffer is written again only when its readers have moved
 //! on ([`Rounds::open`](crate::round::Rounds::open)), so it is at most two pieces ahead.
 
-use super::{JobRounds, copy_inline, copy_piece, piece_bytes};
+use super::{EXCHANGED, JobRounds, PIPELINED, copy_inline, copy_piece, piece_bytes};
 use crate::{cell::INLINE_BYTES, round::Audience, staging, wait::Stopped};
 
 /// Copies `buffer` of `root` to everybody's.
@@ -16,7 +16,13 @@ pub(crate) fn broadcast(
         return inline(rounds, buffer, root);
     }
     let control = rounds.members();
-    for piece in buffer.chunks_mut(piece_bytes(control)) {
+    // Ranks that have to take turns read nothing meanwhile.
+    let best = if control.shares_cores() {
+        EXCHANGED
+    } else {
+        PIPELINED
+    };
+    for piece in buffer.chunks_mut(piece_bytes(control, best)) {
         let round = rounds.open()?;
         if rounds.rank() == root {
             staging::put(control, root, round, 0, piece);

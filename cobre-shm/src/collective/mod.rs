@@ -18,15 +18,15 @@ use crate::{cell::INLINE_BYTES, control::Control, round::Rounds, staging};
 /// One rank's way through the rounds of one collective of a real job.
 pub(crate) type JobRounds<'a> = Rounds<'a, Control>;
 
-/// Bytes of a piece per rank of the job: a rank's share of a piece, and what two ranks pass to each
-/// other, stays in a core's nearer caches; many ranks, which may have to share cores, take turns less
-/// often.
-const PIECE_PER_RANK: usize = 32 << 10;
+/// Bytes of a piece that all ranks exchange: large enough to synchronise seldom, small enough for the
+/// pieces of the ranks that share a cache.
+const EXCHANGED: usize = 256 << 10;
+/// Bytes of a piece that ranks read while the root copies the next one.
+const PIPELINED: usize = 32 << 10;
 
-/// The longest piece in which a payload passes through staging: whole pages.
-fn piece_bytes(control: &Control) -> usize {
-    let geometry = control.geometry();
-    geometry.slot_bytes().min(geometry.size() * PIECE_PER_RANK)
+/// The longest piece in which a payload passes through staging, of so many bytes at best: whole pages.
+fn piece_bytes(control: &Control, best: usize) -> usize {
+    control.geometry().slot_bytes().min(best)
 }
 
 /// Copies a piece from the front of the staging buffer of `peer`, whose publication of `round` has

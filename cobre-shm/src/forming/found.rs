@@ -15,7 +15,7 @@ use crate::{
     recording::Recording,
     room,
     segment::Segment,
-    sys::{lock::LockFile, named, shm},
+    sys::{lock::LockFile, named, process, shm},
 };
 
 /// The duty to remove a segment's name.
@@ -58,6 +58,7 @@ pub(crate) fn found(
         geometry,
         Origin {
             launched,
+            cores: process::usable_cores(),
             parent: 0,
             failure: FORMING,
         },

@@ -129,6 +129,12 @@ impl Pidfd {
     }
 }
 
+/// The cores that this process may use: the smaller of the affinity mask and the cgroup's quota.
+pub(crate) fn usable_cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores).unwrap_or(u32::MAX)
+}
+
 /// The processors that the process `pid` may run on; `None` if there is no such process, or it is not
 /// known.
 pub(crate) fn processors(pid: u32) -> Option<Vec<usize>> {
