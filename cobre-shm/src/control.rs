@@ -62,15 +62,18 @@ impl Control {
         self.segment.fill(offset, bytes);
     }
 
-    /// Notes the job that formed this one, of which this process is `rank`: who is gone from there is
-    /// gone here, and who watches that job learns of this one.
-    pub(crate) fn set_parent(&mut self, parent: Arc<Control>, rank: usize) {
-        let table = &parent.root().block(rank).splits;
-        self.listed = self.locks.as_ref().and_then(|locks| table.enter(locks));
+    /// Notes the job that formed this one: who is gone from there is gone here.
+    pub(crate) fn set_parent(&mut self, parent: Arc<Control>) {
         self.parent = Some(parent);
     }
 
-    /// Takes back that this process, `rank`, is in this communicator.
+    /// Lets who watches the job find this communicator, in which this process is `rank`.
+    pub(crate) fn list(&mut self, rank: usize) {
+        let table = &self.root().block(rank).splits;
+        self.listed = self.locks.as_ref().and_then(|locks| table.enter(locks));
+    }
+
+    /// Takes that back.
     pub(crate) fn unlist(&self, rank: usize) {
         if let Some(place) = self.listed {
             self.root().block(rank).splits.remove(place);

@@ -264,3 +264,34 @@ pub(crate) fn membership(control: &Control, rank: usize) -> Membership {
         _ => Membership::Absent,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{EXITED, FailureCause, InitError, Members, Observer, Ordering};
+    use crate::{Config, ShmComm, names};
+    use cobre_comm_trait::CommError;
+
+    /// A rank that ends between taking its place and counting itself: its end may be told before anybody
+    /// has seen that its lock is free.
+    #[test]
+    fn a_job_does_not_wait_for_a_rank_that_has_exited_while_it_forms() {
+        for gone in [0, 1] {
+            let name = names::random_job_name();
+            let observer = Observer::found(&name, 2).unwrap();
+            let presence = &observer.control.cell(gone).presence;
+            presence.exit_code.store(7, Ordering::Relaxed);
+            presence.state.store(EXITED, Ordering::Release);
+            let mut config = Config::new(name, 1 - gone, 2);
+            config.launcher = Some(std::process::id());
+            let told = ShmComm::form(&config).unwrap_err();
+            let InitError::PeerFailed { cause, .. } = &told else {
+                panic!("{told}")
+            };
+            assert!(
+                matches!(cause, CommError::RankFailed { rank, cause: FailureCause::Exited(Some(7)), .. }
+                    if *rank == gone),
+                "{cause}"
+            );
+        }
+    }
+}

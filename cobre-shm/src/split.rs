@@ -38,10 +38,12 @@ pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
         let control = occupy(file, geometry, parent, rounds.rank());
         object::agree(rounds, control)
     })?;
-    made.map_err(|Refused { rank, error }| CommError::AllocationFailed {
+    let mut control = made.map_err(|Refused { rank, error }| CommError::AllocationFailed {
         requested_bytes: geometry.total_bytes(),
         message: format!("rank {rank}: {error}{}", room::left(&error)),
-    })
+    })?;
+    control.list(core.rank());
+    Ok(control)
 }
 
 fn occupy(
@@ -78,7 +80,7 @@ fn occupy(
         control::write_header(&segment, geometry, origin);
     }
     let mut control = Control::new(segment, geometry, Some(locks));
+    control.set_parent(Arc::clone(parent));
     control.occupy(rank);
-    control.set_parent(Arc::clone(parent), rank);
     Ok(control)
 }

@@ -7,7 +7,7 @@ use cobre_comm_trait::FailureCause;
 
 use super::{found::Named, system};
 use crate::{
-    cell::{ABSENT, JOINED, Members},
+    cell::{ABORTED, ABSENT, EXITED, LEFT, Members, PANICKED},
     config::Config,
     control::Control,
     error::InitError,
@@ -99,14 +99,14 @@ impl Enrolment<'_> {
                 return Ok(());
             }
             self.nap_on(joined, count)?;
-            (1..self.config.size).for_each(|rank| self.fail_if_dead(rank));
+            (1..self.config.size).for_each(|rank| self.fail_if_gone(rank));
         }
     }
 
     fn wait_until_ready(&self) -> Result<(), InitError> {
         while failure::is_forming(self.control) {
             self.nap_on(self.ready(), 0)?;
-            self.fail_if_dead(0);
+            self.fail_if_gone(0);
             if !self.control.is_alive(lock::FOUNDER) {
                 self.fail(0, Kind::RankFailed(FailureCause::Died));
             }
@@ -126,13 +126,22 @@ impl Enrolment<'_> {
         Ok(())
     }
 
-    /// A rank that has joined and whose lock is free is gone. (If the job forms meanwhile and the
-    /// rank leaves, this does nothing.)
-    fn fail_if_dead(&self, rank: usize) {
-        let joined = self.state(rank) == JOINED;
-        if joined && !self.control.is_alive(rank) {
-            self.fail(rank, Kind::RankFailed(FailureCause::Died));
-        }
+    /// A rank that came is gone if its lock is free, or if it has been said how it ended. (If the job
+    /// forms meanwhile and the rank leaves, this does nothing.)
+    fn fail_if_gone(&self, rank: usize) {
+        let presence = &self.control.cell(rank).presence;
+        let cause = match self.state(rank) {
+            ABSENT => return,
+            EXITED => {
+                let code = presence.exit_code.load(Ordering::Relaxed);
+                FailureCause::Exited(Some(code as i32))
+            }
+            LEFT | ABORTED => FailureCause::Exited(None),
+            PANICKED => FailureCause::Panicked,
+            _ if self.control.is_alive(rank) => return,
+            _ => FailureCause::Died,
+        };
+        self.fail(rank, Kind::RankFailed(cause));
     }
 
     fn ready(&self) -> &AtomicU32 {
