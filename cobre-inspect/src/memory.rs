@@ -21,23 +21,23 @@ pub(crate) struct Window {
 /// The windows that the processes `pids` have mapped: everything from `/dev/shm` but what has one of
 /// the inodes `but`, and the memory files of windows with huge pages.
 pub(crate) fn windows(pids: &[u32], but: &[u64]) -> Vec<Window> {
-    let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
+    let mut windows: BTreeMap<Object, Window> = BTreeMap::new();
     for &pid in pids {
         let placed = placement(pid);
-        let mut mine: BTreeMap<u64, Window> = BTreeMap::new();
-        for (start, end, inode) in mappings(pid) {
-            if but.contains(&inode) {
+        let mut mine: BTreeMap<Object, Window> = BTreeMap::new();
+        for (start, end, object) in mappings(pid) {
+            if !object.is_memory_file && but.contains(&object.inode) {
                 continue;
             }
-            let window = mine.entry(inode).or_default();
+            let window = mine.entry(object).or_default();
             window.bytes += end - start;
             for (&node, &bytes) in placed.get(&start).into_iter().flatten() {
                 *window.nodes.entry(node).or_default() += bytes;
             }
         }
-        for (inode, seen) in mine {
-            let window = windows.entry(inode).or_default();
-            window.inode = inode;
+        for (object, seen) in mine {
+            let window = windows.entry(object).or_default();
+            window.inode = object.inode;
             window.ranks += 1;
             window.bytes = window.bytes.max(seen.bytes);
             for (node, bytes) in seen.nodes {
@@ -52,8 +52,15 @@ pub(crate) fn windows(pids: &[u32], but: &[u64]) -> Vec<Window> {
 /// How the kernel names the memory file of a window.
 const MEMORY_FILE: &str = "/memfd:cobre-window";
 
-/// Start, end and inode of each mapping of a shared-memory object.
-fn mappings(pid: u32) -> Vec<(u64, u64, u64)> {
+/// What a mapping shows. Inodes are numbered by each file system: memory files lie on another one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Object {
+    is_memory_file: bool,
+    inode: u64,
+}
+
+/// Start and end of each mapping of a shared-memory object, and which it is.
+fn mappings(pid: u32) -> Vec<(u64, u64, Object)> {
     let maps = pid
         .try_into()
         .ok()
@@ -64,8 +71,12 @@ fn mappings(pid: u32) -> Vec<(u64, u64, u64)> {
             return None;
         };
         let path = path.to_str()?;
-        let is_window = object_name(path).is_some() || path.starts_with(MEMORY_FILE);
-        is_window.then_some((map.address.0, map.address.1, map.inode))
+        let object = Object {
+            is_memory_file: path.starts_with(MEMORY_FILE),
+            inode: map.inode,
+        };
+        let is_shared = object.is_memory_file || object_name(path).is_some();
+        is_shared.then_some((map.address.0, map.address.1, object))
     })
     .collect()
 }

@@ -112,14 +112,10 @@ impl Core {
     /// How many threads this rank may use while all ranks do the same: its processors, divided among the
     /// ranks that have the same ones.
     pub(crate) fn threads(&self) -> usize {
-        let set = |rank| {
-            let place = self.control.place(rank);
-            (place.processors, place.set)
-        };
-        let mine = set(self.rank);
-        let sharers = (0..self.size()).filter(|&rank| set(rank) == mine).count();
+        let place = |rank| self.control.place(rank);
+        let sharers = place(self.rank).sharers((0..self.size()).map(place));
         let own = std::thread::available_parallelism().map_or(1, usize::from);
-        (own / sharers.max(1)).max(1)
+        (own / sharers).max(1)
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {

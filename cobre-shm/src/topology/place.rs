@@ -67,6 +67,12 @@ impl Place {
         }
     }
 
+    /// How many of the ranks with the places `all`, this one among them, have just the same processors.
+    pub(crate) fn sharers(self, all: impl Iterator<Item = Self>) -> usize {
+        let same = |place: &Self| (place.processors, place.set) == (self.processors, self.set);
+        all.filter(same).count().max(1)
+    }
+
     pub(crate) fn packed(self) -> Packed {
         let shifted = |number: Option<usize>| {
             number.map_or(0, |number| u32::try_from(number + 1).unwrap_or(0))
@@ -167,5 +173,17 @@ mod tests {
             |list: &str| Place::of(described.path(), &CpuList::parse(list).expect("a list")).set;
         assert_eq!(set("1,3"), set("1,3"));
         assert_ne!(set("1,3"), set("1,2"));
+    }
+
+    #[test]
+    fn ranks_share_with_those_that_have_the_same_processors() {
+        let described = described("place-shared");
+        let place =
+            |list: &str| Place::of(described.path(), &CpuList::parse(list).expect("a list"));
+        let bound = [place("0-1"), place("2-3"), place("4-7"), place("4-7")];
+        let sharers = bound.map(|place| place.sharers(bound.into_iter()));
+        assert_eq!(sharers, [1, 1, 2, 2]);
+        let free = [place("0-7"); 3];
+        assert_eq!(free[0].sharers(free.into_iter()), 3);
     }
 }

@@ -16,6 +16,9 @@ use crate::{
     wait::Stopped,
 };
 
+/// Which huge pages the kernel gives to memory files.
+const OFFER: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+
 /// Why pages are smaller than asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,17 +50,31 @@ pub enum SmallPages {
 
 impl fmt::Display for SmallPages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const OFFER: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-        match self {
-            Self::NotOffered => write!(f, "{OFFER} does not offer transparent huge pages (write advise to it)"),
+        let too_few = |free, needed| {
+            format!(
+                "{needed} huge pages are needed and {free} reserved ones free (raise vm.nr_hugepages)"
+            )
+        };
+        match *self {
+            Self::NotOffered => write!(
+                f,
+                "{OFFER} does not offer transparent huge pages (write advise to it)"
+            ),
             Self::TooFewReserved { free, needed } => {
-                write!(f, "{needed} huge pages are needed and {free} reserved ones free (raise vm.nr_hugepages): they are transparent instead")
+                write!(f, "{}: they are transparent instead", too_few(free, needed))
             }
             Self::Neither { free, needed } => {
-                write!(f, "{needed} huge pages are needed and {free} reserved ones free (raise vm.nr_hugepages), and {OFFER} does not offer transparent ones")
+                let reserved = too_few(free, needed);
+                write!(f, "{reserved}, and {}", Self::NotOffered)
             }
-            Self::Refused(errno) => write!(f, "the kernel refused: {}", io::Error::from_raw_os_error(*errno)),
-            Self::NotShared => f.write_str("the ranks cannot open each other's memory files (different PID namespaces, or no /proc)"),
+            Self::Refused(errno) => {
+                let error = io::Error::from_raw_os_error(errno);
+                write!(f, "the kernel refused: {error}")
+            }
+            Self::NotShared => f.write_str(
+                "the ranks cannot open each other's memory files (different PID namespaces, or no \
+                 /proc)",
+            ),
         }
     }
 }
@@ -220,8 +237,7 @@ fn reserved_free(page: usize) -> u64 {
 
 /// Whether the kernel gives transparent huge pages to memory files that ask for them.
 fn transparent_offered() -> bool {
-    let file = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-    let offered = fs::read_to_string(file).unwrap_or_default();
+    let offered = fs::read_to_string(OFFER).unwrap_or_default();
     let chosen = offered.split(['[', ']']).nth(1).unwrap_or("never");
     matches!(chosen, "always" | "within_size" | "advise" | "force")
 }
