@@ -179,3 +179,112 @@ fn contribution<T>(
         control.staging(peer, round).cast_const().cast()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::panic::Location;
+    use core::time::Duration;
+    use std::thread;
+
+    use cobre_comm_trait::{CommError, Operation, ReduceOp, Reducible};
+
+    use super::{JobRounds, inline, redundant, shared_out};
+    use crate::{
+        calls::{Element, Signature},
+        cell::INLINE_BYTES,
+        config::Config,
+        core::Core,
+        forming,
+        wait::Stopped,
+    };
+
+    type Variant<T> = fn(&mut JobRounds<'_>, &[T], &mut [T], ReduceOp) -> Result<(), Stopped>;
+
+    /// What rank `rank` contributes: sums and products of these depend on the order.
+    fn operands(rank: usize, len: usize) -> Vec<f64> {
+        let revealing = [
+            1e16, 1.0, -1e16, 5e-324, -0.0, 0.0, 0.1, 2.2e-308, -7.25, 3e150,
+        ];
+        let place = |k: usize| (k * 7 + rank * 3 + k / 11) % revealing.len();
+        (0..len).map(|k| revealing[place(k)]).collect()
+    }
+
+    fn fold(ranks: impl Iterator<Item = usize>, len: usize, op: ReduceOp) -> Vec<u64> {
+        let all: Vec<Vec<f64>> = ranks.map(|rank| operands(rank, len)).collect();
+        let element = |k: usize| {
+            let rest = all[1..].iter();
+            rest.fold(all[0][k], |total, one| total.combine(one[k], op))
+        };
+        (0..len).map(|k| element(k).canonical().to_bits()).collect()
+    }
+
+    fn reduce(
+        core: &Core,
+        variant: Variant<f64>,
+        len: usize,
+        op: ReduceOp,
+    ) -> Result<Vec<u64>, CommError> {
+        let send = operands(core.rank(), len);
+        let mut recv = vec![f64::NAN; len];
+        let signature = Signature::new(Operation::Allreduce, Element::of::<f64>(), len);
+        let body = |rounds: &mut JobRounds<'_>| variant(rounds, &send, &mut recv, op);
+        core.collective(signature, Location::caller(), Ok(()), body)?;
+        Ok(recv.into_iter().map(f64::to_bits).collect())
+    }
+
+    /// Every variant with every number of elements that it can take, whichever one `allreduce` would
+    /// choose.
+    #[test]
+    fn every_variant_is_the_fold_in_rank_order_to_the_bit() {
+        const MOST_INLINE: usize = INLINE_BYTES / size_of::<f64>();
+        let variants: [(Variant<f64>, usize); 3] = [
+            (inline, MOST_INLINE),
+            (redundant, 512),
+            (shared_out, usize::MAX),
+        ];
+        let lengths = [
+            1,
+            2,
+            MOST_INLINE,
+            MOST_INLINE + 1,
+            511,
+            512,
+            513,
+            1500,
+            40_001,
+        ];
+        let mut depends_on_order = false;
+        for size in [2, 3, 5, 8] {
+            // Pages are cut into pieces of 512 elements, or the whole is one piece.
+            for staging in [1, 8 << 20] {
+                let name = format!("/cobre-variants-{}", uuid::Uuid::new_v4().simple());
+                thread::scope(|scope| {
+                    for rank in 0..size {
+                        let config = Config {
+                            staging_bytes: staging,
+                            ..Config::new(&name, rank, size)
+                        };
+                        scope.spawn(move || {
+                            let control = forming::join(&config).unwrap();
+                            let core = Core::new(control, rank, config.wait);
+                            core.set_timeout(Some(Duration::from_secs(20)));
+                            for (variant, most) in variants {
+                                for len in lengths.into_iter().filter(|&len| len <= most) {
+                                    for op in [ReduceOp::Sum, ReduceOp::Prod] {
+                                        let result = reduce(&core, variant, len, op).unwrap();
+                                        let expected = fold(0..size, len, op);
+                                        assert!(result == expected, "{size} {len} {op}");
+                                    }
+                                }
+                            }
+                        });
+                    }
+                });
+            }
+            let last = lengths[lengths.len() - 1];
+            let (forth, back) = (0..size, (0..size).rev());
+            depends_on_order |= fold(forth, last, ReduceOp::Sum) != fold(back, last, ReduceOp::Sum);
+        }
+        assert!(depends_on_order, "any order would have passed");
+    }
+}
