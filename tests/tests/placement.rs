@@ -1,5 +1,7 @@
 //! Windows that ask for what is not to be had work all the same, and say what they got.
 
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 use cobre_tests::{End, Job};
 
 /// What the ranks of a job say, line by line.
@@ -55,6 +57,11 @@ fn without_the_right_to_place_memory_windows_work_and_say_so_once() {
 #[cfg(feature = "numa")]
 fn what_can_be_placed_is() {
     for said in said(2, &[]) {
+        // Itself in such a container, or on a kernel without NUMA.
+        if said.contains("the kernel does not place memory") {
+            eprintln!("SKIPPED: memory cannot be placed here: {said}");
+            return;
+        }
         for done in ["first: placement done", "second: placement done"] {
             assert!(said.contains(done), "{said}");
         }

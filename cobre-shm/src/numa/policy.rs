@@ -24,10 +24,12 @@ mod imp {
     #![allow(unsafe_code)]
 
     use core::{ops::Range, sync::atomic::AtomicU8};
+    use std::io;
 
     use hwlocality::{
         Topology,
         bitmap::BitmapIndex,
+        errors::{HybridError, RawHwlocError},
         memory::{
             binding::{MemoryBindingFlags, MemoryBindingPolicy},
             nodeset::NodeSet,
@@ -69,7 +71,22 @@ mod imp {
         };
         topology
             .bind_memory_area::<[AtomicU8], _>(memory, &set, policy, MemoryBindingFlags::empty())
-            .map_err(|error| refused(&error))
+            .map_err(|error| match &error {
+                HybridError::Hwloc(RawHwlocError {
+                    errno: Some(errno), ..
+                }) => not_permitted(errno.0),
+                error => refused(error),
+            })
+    }
+
+    /// What the kernel said, and the way out if it forbids it to everybody.
+    fn not_permitted(errno: i32) -> Unplaced {
+        let said = io::Error::from_raw_os_error(errno);
+        let remedy = match errno {
+            libc::EPERM => " (in a container: --cap-add SYS_NICE)",
+            _ => "",
+        };
+        Unplaced(format!("the kernel does not place memory: {said}{remedy}"))
     }
 }
 
