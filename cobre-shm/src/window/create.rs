@@ -59,7 +59,7 @@ pub(super) fn memory<T: CommData>(
                 let made = if rounds.size() == 1 && !huge {
                     alone(rounds, bytes, extent)?
                 } else {
-                    share(rounds, bytes, extent, core.threads())?
+                    share(rounds, bytes, extent, || core.threads())?
                 };
                 Ok(made.map_err(Refusal::System))
             }
@@ -123,7 +123,7 @@ fn share(
     rounds: &mut JobRounds<'_>,
     bytes: usize,
     extent: &Extent,
-    threads: usize,
+    threads: impl Fn() -> usize,
 ) -> Agreed<Made> {
     let Object {
         file,
@@ -144,7 +144,7 @@ fn share(
     let touched = extent
         .own
         .iter()
-        .try_for_each(|part| populate::touch(&segment, Some(&file), part, threads));
+        .try_for_each(|part| populate::touch(&segment, Some(&file), part, &threads));
     point::reached("attach");
     let agreed = object::agree(rounds, touched)?;
     Ok(agreed.map(|()| Made {

@@ -77,7 +77,7 @@ impl<T: CommData> Memory<T> {
             return Ok(());
         };
         let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
-        let threads = self.core.threads();
+        let threads = || self.core.threads();
         populate::touch(segment, self.object.as_ref(), &bytes, threads)
     }
 
