@@ -38,6 +38,11 @@ mutations=(
   'board/latch.rs|the fence of the reader of a record|s/fence\(Ordering::Acquire\);//'
   'board/latch.rs|the second look at the count|s/if updates\(\)\?\.wrapping_sub\(before\) < COPIES as u64 - 1/if true/'
   'board/latch.rs|one update of what that look allows|s/< COPIES as u64 - 1/< COPIES as u64/'
+  'recording/ring.rs|the fence of the writer of events|s/fence\(Ordering::Release\);//'
+  'recording/ring.rs|the Release of the number of events|s/store\(number \+ 1, Ordering::Release\)/store(number + 1, Ordering::Relaxed)/'
+  'recording/ring.rs|the Acquire of the number of events|s/load\(Ordering::Acquire\)/load(Ordering::Relaxed)/'
+  'recording/ring.rs|the fence of the reader of events|s/fence\(Ordering::Acquire\);//'
+  'recording/ring.rs|the event that may be half written|s/load\(Ordering::Relaxed\) \+ 1\)/load(Ordering::Relaxed))/'
   'round.rs|the comparison of a mere arrival|s/theirs == self\.state\.published/true || theirs == self.state.published/'
 )
 

@@ -23,6 +23,13 @@ pub(crate) fn sentences(job: &Job) -> Vec<String> {
             waiting.entry(wait.rank).or_default().push(rank);
         }
     }
+    // First those who keep others waiting without waiting themselves: where it begins.
+    let waits = |peer: usize| {
+        let rank = job.ranks.get(peer);
+        rank.is_some_and(|rank| rank.doing == Doing::Waiting)
+    };
+    let mut waiting: Vec<(usize, Vec<&Rank>)> = waiting.into_iter().collect();
+    waiting.sort_by_key(|&(peer, _)| waits(peer));
     for (peer, sleepers) in waiting {
         let ranks: Vec<usize> = sleepers.iter().map(|rank| rank.rank).collect();
         let longest = sleepers.iter().filter_map(|rank| rank.waits);

@@ -145,18 +145,25 @@ impl Said {
         })
     }
 
-    /// `37 of 100 done`, with what else it says.
+    /// `37/100`, or `37` if nobody knows of how many.
+    pub(crate) fn done(&self) -> Option<String> {
+        Some(match self.progress? {
+            (done, 0) => done.to_string(),
+            (done, total) => format!("{done}/{total}"),
+        })
+    }
+
+    /// Its free text.
+    pub(crate) fn words(&self) -> String {
+        // From another process: no control characters on this terminal.
+        self.text.replace(char::is_control, " ")
+    }
+
+    /// `37/100 done`, with what else it says.
     pub(crate) fn show(&self) -> String {
-        let mut parts = Vec::new();
-        match self.progress {
-            Some((done, 0)) => parts.push(format!("{done} done")),
-            Some((done, total)) => parts.push(format!("{done} of {total} done")),
-            None => {}
-        }
-        if !self.text.is_empty() {
-            // From another process: no control characters on this terminal.
-            parts.push(self.text.replace(char::is_control, " "));
-        }
+        let done = self.done().map(|done| format!("{done} done"));
+        let words = Some(self.words()).filter(|words| !words.is_empty());
+        let parts: Vec<String> = done.into_iter().chain(words).collect();
         parts.join(", ")
     }
 }

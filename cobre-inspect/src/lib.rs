@@ -81,7 +81,7 @@ fn command(cli: &Cli) -> Result<(), Error> {
         }
         Command::Show(which) => {
             let job = whole(&select::job(which.job.as_deref())?)?;
-            print(json, &job, || show::show(&job))
+            print(json, &job, || show::show(&job, text::columns()))
         }
         Command::Top(top) => {
             if json {

@@ -116,6 +116,6 @@ fn row(job: &Job) -> [String; 7] {
         },
         text::seconds(job.uptime),
         text::bytes(resident),
-        text::front(command, 60),
+        text::front(command, 40),
     ]
 }

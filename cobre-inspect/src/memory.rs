@@ -14,7 +14,9 @@ pub(crate) struct Window {
     pub(crate) bytes: u64,
     /// How many ranks have it mapped.
     pub(crate) ranks: usize,
-    /// Bytes by NUMA node, as far as those ranks have touched it.
+    /// Bytes that ranks have touched; an estimate, since two may have touched the same.
+    pub(crate) touched: u64,
+    /// The same by NUMA node.
     pub(crate) nodes: BTreeMap<usize, u64>,
 }
 
@@ -41,16 +43,29 @@ pub(crate) fn windows(pids: &[u32], but: &[u64]) -> Vec<Window> {
             window.ranks += 1;
             window.bytes = window.bytes.max(seen.bytes);
             for (node, bytes) in seen.nodes {
-                let most = window.nodes.entry(node).or_default();
-                *most = bytes.max(*most);
+                *window.nodes.entry(node).or_default() += bytes;
             }
         }
     }
+    windows.values_mut().for_each(Window::count_once);
     windows.into_values().collect()
 }
 
 /// How the kernel names the memory file of a window.
 const MEMORY_FILE: &str = "/memfd:cobre-window";
+
+impl Window {
+    /// Makes of what the ranks have touched, one and all, how much of the window that is.
+    fn count_once(&mut self) {
+        let all: u64 = self.nodes.values().sum();
+        self.touched = all.min(self.bytes);
+        for bytes in self.nodes.values_mut() {
+            let part = u128::from(*bytes) * u128::from(self.touched);
+            // Not above `touched`.
+            *bytes = part.checked_div(all.into()).unwrap_or_default() as u64;
+        }
+    }
+}
 
 /// What a mapping shows. Inodes are numbered by each file system: memory files lie on another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +124,24 @@ fn placement_of(line: &str) -> Option<(u64, BTreeMap<usize, u64>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::placement_of;
+    use super::{Window, placement_of};
+
+    #[test]
+    fn what_many_have_touched_is_counted_once() {
+        let mut window = Window {
+            bytes: 100,
+            nodes: [(0, 300), (1, 100)].into(),
+            ..Window::default()
+        };
+        window.count_once();
+        assert_eq!(
+            (window.touched, window.nodes),
+            (100, [(0, 75), (1, 25)].into())
+        );
+        let mut untouched = Window::default();
+        untouched.count_once();
+        assert_eq!(untouched.touched, 0);
+    }
 
     #[test]
     fn pages_are_counted_by_node() {

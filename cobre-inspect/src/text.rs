@@ -1,6 +1,9 @@
 //! Numbers, times and tables as people read them.
 
-use comfy_table::{ContentArrangement, Table};
+use std::io::{self, IsTerminal};
+
+use comfy_table::{ContentArrangement, Row, Table};
+use rustix::termios::tcgetwinsize;
 
 /// `4.2 MB`: three digits, powers of 1000.
 pub(crate) fn bytes(bytes: u64) -> String {
@@ -71,27 +74,79 @@ pub(crate) fn front(text: &str, width: usize) -> String {
     kept.chain(std::iter::once('…')).collect()
 }
 
-/// A table without lines, as command-line tools print them.
+/// `text` in lines of `width` characters, broken between words where that is possible.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + length <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// `text` as lines of at most `columns`, those after the first indented.
+pub(crate) fn paragraph(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else {
+        return format!("{text}\n");
+    };
+    let lines = wrap(text, columns.saturating_sub(2));
+    lines.join("\n  ") + "\n"
+}
+
+/// Columns of the terminal that standard output is; elsewhere what `COLUMNS` says, which `watch` sets.
+pub(crate) fn columns() -> Option<usize> {
+    let out = io::stdout();
+    if out.is_terminal() {
+        let size = tcgetwinsize(&out).ok()?;
+        return Some(usize::from(size.ws_col)).filter(|&columns| columns > 0);
+    }
+    std::env::var("COLUMNS").ok()?.parse().ok()
+}
+
+/// Blanks between the columns of a table.
+pub(crate) const GAP: usize = 2;
+
+/// A table without lines, as command-line tools print them, in the terminal's width.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
+    table_in(header, rows, columns())
+}
+
+/// The same in at most `columns`, if its words allow that.
+pub(crate) fn table_in(
+    header: impl Into<Row>,
+    rows: impl IntoIterator<Item = impl IntoIterator<Item = String>>,
+    columns: Option<usize>,
+) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Disabled);
+    match columns.and_then(|columns| u16::try_from(columns + GAP).ok()) {
+        Some(columns) => table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(columns),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
     table.set_header(header);
     for row in rows {
-        table.add_row(row);
+        table.add_row(Row::from(row));
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, GAP as u16));
     }
     table.trim_fmt() + "\n"
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, front, ranks, seconds, tail};
+    use super::{bytes, front, ranks, seconds, tail, wrap};
 
     #[test]
     fn sizes_have_three_digits() {
@@ -127,6 +182,18 @@ mod tests {
     fn ranks_are_listed_in_runs() {
         assert_eq!(ranks(&[3]), "rank 3");
         assert_eq!(ranks(&[0, 1, 2, 5, 7, 8]), "ranks 0-2, 5, 7-8");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        let lines = wrap("ranks 1-2 wait for rank 0 in-a-very-long-word of it", 16);
+        let expected = [
+            "ranks 1-2 wait",
+            "for rank 0",
+            "in-a-very-long-word",
+            "of it",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

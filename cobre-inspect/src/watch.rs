@@ -1,20 +1,9 @@
 //! `watch`: a line about a job, again and again, for logs and plain terminals.
 
-use crate::{
-    diagnosis,
-    job::{Doing, Job},
-    text,
-};
+use crate::{diagnosis, job::Job, show, text};
 
 /// One line about the job now.
 pub(crate) fn line(job: &Job) -> String {
-    let count = |doing: Doing| job.ranks.iter().filter(|rank| rank.doing == doing).count();
-    let counts: Vec<String> = Doing::ALL
-        .into_iter()
-        .map(|doing| (count(doing), doing))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, doing)| format!("{count} {}", doing.name()))
-        .collect();
     let calls = job.ranks.iter().map(|rank| rank.calls).max().unwrap_or(0);
     let cpu = job.ranks.iter().filter_map(|rank| rank.process.as_ref());
     let cpu: f64 = cpu.map(|facts| facts.cpu).sum();
@@ -27,7 +16,7 @@ pub(crate) fn line(job: &Job) -> String {
         job.name,
         job.state,
         text::seconds(job.uptime),
-        counts.join(", "),
+        show::summary(job),
         text::seconds(cpu)
     )
 }

@@ -94,6 +94,10 @@ pub(crate) struct JobArgs {
     /// Write how the job ended to FILE, as JSON: what the last words say, and more.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Show how far the ranks are, as they say themselves (`status().progress(done, total)`): one line
+    /// that is drawn again and again on a terminal, a line for each tenth elsewhere, on standard error.
+    #[arg(long)]
+    pub(crate) progress: bool,
     /// What ranks get to clean up after a failure before SIGKILL: 500ms, 2s, 1m.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "2s")]
     pub(crate) kill_grace: Duration,

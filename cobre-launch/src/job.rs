@@ -1,6 +1,7 @@
 //! The job's shared side: founded before any rank starts, watched until the last has ended.
 
 use cobre_comm_trait::{CommError, FailureCause};
+use cobre_shm::board::Progress;
 use cobre_shm::observer::Observer;
 use cobre_shm::recording::{RankRecord, Recording};
 
@@ -74,6 +75,12 @@ impl Job {
             .iter()
             .flat_map(|split| (0..split.size()).map(|rank| split.steps(rank)));
         own.chain(theirs).fold(0, u64::wrapping_add)
+    }
+
+    /// How far each rank says that it is.
+    pub(crate) fn told_progress(&self) -> Vec<Option<Progress>> {
+        let told = |rank| self.observer.member(rank).record?.progress;
+        (0..self.size).map(told).collect()
     }
 
     /// Tells every rank that `rank` has failed; the first such report stays.

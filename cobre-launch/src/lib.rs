@@ -32,6 +32,7 @@ mod oom;
 mod output;
 mod plan;
 mod program;
+mod progress;
 mod recording;
 mod report;
 mod scene;

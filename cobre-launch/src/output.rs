@@ -166,6 +166,32 @@ impl Output {
         }
     }
 
+    /// Whether a line on standard error can be drawn again.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.sinks
+            .last()
+            .is_some_and(|sink| sink.columns().is_some())
+    }
+
+    /// Draws `line` below everything else on standard error, or says it where that is impossible.
+    pub(crate) fn draw(&mut self, line: &str) {
+        let Some(sink) = self.sinks.last_mut() else {
+            return;
+        };
+        match sink.columns() {
+            // One column stays free, since a full line is followed by another.
+            Some(columns) => sink.set_footer(line.chars().take(columns - 1).collect()),
+            None => self.say(&format!("cobre-launch: {line}\n")),
+        }
+    }
+
+    /// Lets what was drawn last stand where it is.
+    pub(crate) fn end_drawing(&mut self) {
+        if let Some(sink) = self.sinks.last_mut() {
+            sink.finish_footer();
+        }
+    }
+
     /// The last lines that `rank` wrote, and to which stream: its errors, if there were any.
     pub(crate) fn last_lines(
         &self,

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use anstyle::{AnsiColor, Style};
+use rustix::termios::tcgetwinsize;
 
 /// A write of this size to a pipe that is ready for writing does not block.
 const PIPE_BUF: usize = libc::PIPE_BUF;
@@ -56,13 +57,21 @@ pub(crate) struct Composer {
     /// Whose line is not finished yet.
     open: Option<Source>,
     labels: Option<Labels>,
+    /// What stands below everything else on a terminal; drawn whenever no line is open.
+    footer: Option<String>,
 }
+
+/// Back to the beginning of the line, and nothing on it (ECMA-48: CR, EL).
+const CLEAR_LINE: &[u8] = b"\r\x1b[K";
 
 impl Composer {
     /// Adds `bytes`, whole lines or a piece of one.
     pub(crate) fn add(&mut self, source: Source, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
+        }
+        if self.footer.is_some() && self.open.is_none() {
+            self.queue.extend(CLEAR_LINE);
         }
         if self.open.is_some_and(|open| open != source) {
             self.queue.push_back(b'\n');
@@ -80,6 +89,29 @@ impl Composer {
             _ => self.queue.extend(bytes),
         }
         self.open = (!bytes.ends_with(b"\n")).then_some(source);
+        self.draw_footer();
+    }
+
+    /// Shows `footer` below everything, in the place of the one before.
+    fn set_footer(&mut self, footer: String) {
+        if self.footer.is_some() && self.open.is_none() {
+            self.queue.extend(CLEAR_LINE);
+        }
+        self.footer = Some(footer);
+        self.draw_footer();
+    }
+
+    /// Lets the footer stand where it is.
+    fn finish_footer(&mut self) {
+        if self.footer.take().is_some() && self.open.is_none() {
+            self.queue.push_back(b'\n');
+        }
+    }
+
+    fn draw_footer(&mut self) {
+        if let (Some(footer), None) = (&self.footer, self.open) {
+            self.queue.extend(footer.as_bytes());
+        }
     }
 }
 
@@ -127,6 +159,31 @@ impl Sink {
         if !self.gone {
             self.composer.add(source, bytes);
         }
+    }
+
+    /// The columns of the terminal, if this is one on which a line can be drawn again.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let terminal = self.file.is_terminal() && !dumb;
+        let size = terminal.then(|| tcgetwinsize(&self.file).ok())??;
+        // A terminal that does not know has 0.
+        Some(match size.ws_col {
+            0 => 80,
+            columns => columns.into(),
+        })
+    }
+
+    /// Shows `footer`, less than a line, below everything, in the place of the one before.
+    pub(crate) fn set_footer(&mut self, footer: String) {
+        // What is not read yet would be followed by more than anybody wants to see.
+        if !self.gone && !self.is_full() {
+            self.composer.set_footer(footer);
+        }
+    }
+
+    /// Lets the footer stand where it is.
+    pub(crate) fn finish_footer(&mut self) {
+        self.composer.finish_footer();
     }
 
     /// Whether there is something to write.
@@ -198,6 +255,28 @@ mod tests {
     fn a_second_author_never_continues_a_line() {
         let parts = [(0, "name? "), (1, "x\n"), (0, "thanks\n")];
         assert_eq!(compose(None, &parts), "name? \nx\nthanks\n");
+    }
+
+    #[test]
+    fn a_footer_stays_below_whole_lines_and_away_from_prompts() {
+        let mut composer = Composer::default();
+        let mut shown = |what: &dyn Fn(&mut Composer)| {
+            what(&mut composer);
+            let shown: Vec<u8> = composer.queue.drain(..).collect();
+            String::from_utf8(shown).unwrap().replace("\r\u{1b}[K", "<")
+        };
+        let rank = |rank| Source::Rank {
+            rank,
+            is_stderr: false,
+        };
+        assert_eq!(shown(&|c| c.set_footer("1 %".into())), "1 %");
+        assert_eq!(shown(&|c| c.set_footer("2 %".into())), "<2 %");
+        assert_eq!(shown(&|c| c.add(rank(0), b"a\n")), "<a\n2 %");
+        assert_eq!(shown(&|c| c.add(rank(0), b"name? ")), "<name? ");
+        assert_eq!(shown(&|c| c.set_footer("3 %".into())), "");
+        assert_eq!(shown(&|c| c.add(rank(1), b"b\n")), "\nb\n3 %");
+        assert_eq!(shown(&Composer::finish_footer), "\n");
+        assert_eq!(shown(&|c| c.add(rank(1), b"c\n")), "c\n");
     }
 
     #[test]

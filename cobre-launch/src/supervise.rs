@@ -23,6 +23,7 @@ use crate::last_words::Report;
 use crate::oom::OomKills;
 use crate::output::{self, Output};
 use crate::plan::Plan;
+use crate::progress::ProgressLine;
 use crate::scene::{self, Doing};
 use crate::signal::Signals;
 use crate::stdin::{self, Broadcast};
@@ -77,6 +78,7 @@ pub(crate) struct Supervisor<'a> {
     signals: &'a mut Signals,
     oom_kills: OomKills,
     hang: Option<HangWatch>,
+    progress: Option<ProgressLine>,
     deadline: Option<Instant>,
     /// What each rank was doing when the end began.
     scene: Option<Vec<Doing>>,
@@ -123,6 +125,8 @@ impl<'a> Supervisor<'a> {
             inputs.extend(rank.stdin);
         }
         let failed = || LaunchError::system("taking over the standard streams");
+        let output = Output::new(plan, pipes, attempt.files).map_err(failed())?;
+        let terminal = output.is_terminal();
         Ok(Self {
             plan,
             number: attempt.number,
@@ -131,13 +135,14 @@ impl<'a> Supervisor<'a> {
             signals,
             oom_kills: attempt.oom_kills,
             hang: plan.hang_after.map(|limit| HangWatch::new(limit, since)),
+            progress: plan.progress.then(|| ProgressLine::new(terminal, since)),
             deadline: attempt.deadline,
             scene: None,
             report: None,
             received: Vec::new(),
             unkilled: Vec::new(),
             ranks,
-            output: Output::new(plan, pipes, attempt.files).map_err(failed())?,
+            output,
             stdin: Broadcast::new(inputs).map_err(failed())?,
             started: since,
             ending: None,
@@ -161,6 +166,7 @@ impl<'a> Supervisor<'a> {
                 self.guard.finish();
                 self.job.remove_name();
                 self.output.finish(now);
+                self.show_progress(now, true);
                 self.stdin = Broadcast::default();
                 self.over = true;
                 self.exit = Some(self.conclude());
@@ -252,6 +258,8 @@ impl<'a> Supervisor<'a> {
             return self.signals.due();
         }
         let prompts = self.output.relay_prompts(now);
+        self.show_progress(now, false);
+        let progress = self.progress.as_ref().map(ProgressLine::next);
         let running = self.ranks.iter().any(|rank| rank.end.is_none());
         let some_ended = self.ranks.iter().any(|rank| rank.end.is_some());
         let watched = running && some_ended && self.ending.is_none();
@@ -272,6 +280,7 @@ impl<'a> Supervisor<'a> {
         [
             self.signals.due(),
             prompts,
+            progress.filter(|_| running),
             timeout.filter(|_| self.ending.is_none()),
             (watched && self.ending.is_none()).then(|| now + TICK),
             hang.filter(|_| running && self.ending.is_none()),
@@ -280,6 +289,20 @@ impl<'a> Supervisor<'a> {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Draws how far the ranks are, if that is wanted; `last` for the last time.
+    fn show_progress(&mut self, now: Instant, last: bool) {
+        let job = &self.job;
+        let progress = self.progress.as_mut();
+        let progress = progress.filter(|progress| last || progress.next() <= now);
+        let line = progress.and_then(|line| line.look(&job.told_progress(), now, last));
+        if let Some(line) = line {
+            self.output.draw(&line);
+        }
+        if last {
+            self.output.end_drawing();
+        }
     }
 
     fn hangs(&mut self, now: Instant) -> bool {

@@ -95,7 +95,6 @@ mod numa;
 mod object;
 #[cfg(not(loom))]
 pub mod observer;
-#[cfg(not(loom))]
 pub mod recording;
 #[cfg(not(loom))]
 mod reduce;

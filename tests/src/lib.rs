@@ -10,6 +10,7 @@ pub mod model;
 mod process;
 mod recorded;
 mod shm;
+mod terminal;
 mod threads;
 mod watchdog;
 
@@ -20,5 +21,6 @@ pub use recorded::{Hwloc, Known, Recorded, known};
 pub use shm::{
     config, job_name, left_behind, made_up_and_left, made_up_names, run_threads, run_threads_with,
 };
+pub use terminal::Terminal;
 pub use threads::{run_ranks, try_ranks};
 pub use watchdog::{Watchdog, patience};

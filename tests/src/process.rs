@@ -131,6 +131,25 @@ impl Process {
         }
     }
 
+    /// The next line of its standard error; lines of standard output before it stay to be read.
+    ///
+    /// # Panics
+    /// If nothing comes for [`patience`], or its output ends.
+    pub fn complaint(&mut self) -> String {
+        loop {
+            match self.lines.recv_timeout(patience()) {
+                Ok(Line { error, text }) => {
+                    self.heard += &format!("{} {text}\n", if error { "!" } else { ">" });
+                    if error {
+                        return text;
+                    }
+                    self.unread.push_back(text);
+                }
+                Err(why) => self.fail(&format!("no complaint: {why}")),
+            }
+        }
+    }
+
     /// Reads on until a line of its standard output begins with `beginning`, and returns the rest.
     ///
     /// # Panics

@@ -76,6 +76,22 @@ fn a_hung_job_is_explained() {
         ],
     );
     assert!(said.contains("staging"), "{said}");
+    // The same on a terminal of 80 columns.
+    let narrow = Command::new(INSPECT)
+        .args(["show", &name])
+        .env("COLUMNS", "80")
+        .output()
+        .expect("the inspector can be started");
+    let narrow = String::from_utf8_lossy(&narrow.stdout).into_owned();
+    let wide = narrow.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "{narrow}");
+    assert!(
+        narrow.contains("\n1 computing, 2 waiting\nranks 1-2 wait for rank 0 in"),
+        "{narrow}"
+    );
+    for words in ["barrier #2", "scripted-rank.rs:", "rank 0     "] {
+        assert!(narrow.contains(words), "{words}: {narrow}");
+    }
     let pid = launcher.pid().to_string();
     see(
         &["show", &pid, "--json"],
@@ -112,7 +128,7 @@ fn a_wait_in_a_split_communicator_is_seen_and_windows_are_counted() {
         &[
             "rank 1 waits for rank 0 in barrier() #1 of split 2 at ",
             "of 3 communicators",
-            "8.2 kB, mapped by 2 ranks",
+            "8.2 kB  2 ranks    8.2 kB   node 0: 100 %",
         ],
     );
     launcher.say("go on");

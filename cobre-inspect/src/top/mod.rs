@@ -10,6 +10,10 @@ mod view;
 use std::{
     env,
     io::{self, IsTerminal},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,7 +34,16 @@ use view::Looks;
 /// Time between two looks at shared memory.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Shows the job until the user has seen enough.
+/// What ends a program that does not ask for more.
+const ENDING: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+];
+
+/// Shows the job until the user has seen enough. The terminal is given back as it was, also after a
+/// signal that ends this process, and after a panic (by ratatui's hook).
 pub(crate) fn run(handle: Handle, interval: Duration) -> Result<(), Error> {
     let terminal = env::var("TERM").unwrap_or_default();
     if !io::stdout().is_terminal() {
@@ -42,9 +55,23 @@ pub(crate) fn run(handle: Handle, interval: Duration) -> Result<(), Error> {
         ));
     }
     let mut sampler = Sampler::new(handle)?;
+    let ended_by = Arc::new(AtomicUsize::new(0));
+    for signal in ENDING {
+        let signal = signal as i32;
+        signal_hook::flag::register_usize(signal, Arc::clone(&ended_by), signal as usize)
+            .map_err(Error::system("cannot listen for signals"))?;
+    }
     let mut terminal = ratatui::try_init().map_err(Error::system("cannot take the screen"))?;
-    let outcome = live(&mut terminal, &mut sampler, interval);
+    let outcome = live(&mut terminal, &mut sampler, interval, &ended_by);
+    // Shows the cursor again.
+    drop(terminal);
     ratatui::restore();
+    let signal = ended_by.load(Ordering::Relaxed);
+    if signal != 0 {
+        // As it would have ended without listening.
+        let ended = signal_hook::low_level::emulate_default_handler(signal as i32);
+        ended.map_err(Error::system("cannot end by the signal"))?;
+    }
     outcome.map_err(Error::system("the terminal failed"))
 }
 
@@ -52,6 +79,7 @@ fn live(
     terminal: &mut DefaultTerminal,
     sampler: &mut Sampler,
     interval: Duration,
+    ended_by: &AtomicUsize,
 ) -> io::Result<()> {
     let looks = Looks::from_env();
     let mut state = State::default();
@@ -60,6 +88,9 @@ fn live(
     loop {
         terminal.draw(|frame| view::draw(frame, &picture, &state, looks))?;
         loop {
+            if ended_by.load(Ordering::Relaxed) != 0 {
+                return Ok(());
+            }
             if event::poll(LOOK)? {
                 match event::read()? {
                     Event::Key(key) if key.kind != KeyEventKind::Release => {

@@ -7,7 +7,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Cell, Paragraph, Row, Table, TableState, Wrap},
+    widgets::{Cell, Paragraph, Row, Table, TableState},
 };
 
 use super::{
@@ -61,11 +61,19 @@ const COLOURS: [Color; 3] = [Color::Green, Color::Yellow, Color::Red];
 const KINDS: [&str; 3] = ["compute", "copy", "wait"];
 /// Characters of a bar.
 const BAR: usize = 14;
+/// The most lines that are said below the ranks.
+const NOTE_LINES: usize = 8;
 
 pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture, state: &State, looks: Looks) {
     let notes = notes(picture, state);
+    let width = usize::from(frame.area().width);
+    let mut notes: Vec<String> = notes
+        .iter()
+        .flat_map(|note| text::wrap(note, width))
+        .collect();
+    notes.truncate(NOTE_LINES);
     let detail = if state.detail { 6 } else { 0 };
-    let note_lines = (notes.len() as u16 * 2).min(6);
+    let note_lines = notes.len() as u16;
     let rows = [
         Constraint::Length(2),
         Constraint::Min(3),
@@ -81,7 +89,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture, state: &State, look
         frame.render_widget(Paragraph::new(details_of(rank)), details);
     }
     let notes: Vec<Line<'_>> = notes.into_iter().map(Line::from).collect();
-    frame.render_widget(Paragraph::new(notes).wrap(Wrap { trim: true }), said);
+    frame.render_widget(Paragraph::new(notes), said);
     let help = "q quit  p pause  s sort  Up/Down choose  Enter details  k end a rank";
     let help = Line::styled(help, Style::new().add_modifier(Modifier::REVERSED));
     frame.render_widget(Paragraph::new(help), keys);

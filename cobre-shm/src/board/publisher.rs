@@ -110,7 +110,8 @@ impl Publisher {
         });
     }
 
-    /// Says how far the work is: `done` of `total` units, 0 if the total is not known.
+    /// Says how far the work is: `done` of `total` units, 0 if the total is not known. Where ranks share
+    /// work, one may state the total of all and the others 0: `cobre-launch --progress` adds up.
     pub fn progress(&self, done: u64, total: u64) {
         self.publish(|current| current.record.progress = Some(Progress { done, total }));
     }

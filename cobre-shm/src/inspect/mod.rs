@@ -29,6 +29,7 @@ use crate::{
     explain, failure, identify,
     layout::{DEFAULT_STAGING, Geometry, LAYOUT_VERSION, MAGIC, RankBlock},
     observer::{self, Membership},
+    point,
     primitive::Ordering,
     sys::lock,
 };
@@ -125,6 +126,7 @@ pub fn is_control_segment(file: &File) -> bool {
 /// # Errors
 /// See [`Unreadable`]. Any content is an error or a picture, never a panic.
 pub fn read(file: &File) -> Result<JobView, Unreadable> {
+    point::reached("look");
     let geometry = identify::geometry(file)??;
     let control = copy::of(file, geometry)?;
     let header = control.header();

@@ -8,6 +8,7 @@
 
 mod latch;
 pub(crate) mod park;
+mod ring;
 mod tests;
 
 use loom::sync::Arc;

@@ -2,16 +2,19 @@
 
 use crate::primitive::{AtomicU64, Ordering, fence};
 
-/// One event, in four words.
+/// The words of an event.
+pub(crate) const WORDS: usize = 4;
+
+/// One event (of `N` words, which the model checker has fewer of).
 #[derive(Debug)]
 #[repr(C, align(32))]
-pub(super) struct Place([AtomicU64; 4]);
+pub(crate) struct Place<const N: usize = WORDS>([AtomicU64; N]);
 
 /// What the words of an event are; see [`super::read`] for their meaning.
-pub(super) type Words = [u64; 4];
+pub(crate) type Words<const N: usize = WORDS> = [u64; N];
 
 /// Appends an event to the ring `places`, of which `written` have been written so far.
-pub(super) fn push(places: &[Place], written: &AtomicU64, words: Words) {
+pub(crate) fn push<const N: usize>(places: &[Place<N>], written: &AtomicU64, words: Words<N>) {
     let number = written.load(Ordering::Relaxed);
     // No rank has a ring of no places and pushes: `%` would divide by zero.
     let place = &places[number as usize % places.len()];
@@ -25,7 +28,10 @@ pub(super) fn push(places: &[Place], written: &AtomicU64, words: Words) {
 }
 
 /// The events that the ring holds, oldest first, and how many have been overwritten.
-pub(super) fn last(places: &[Place], written: &AtomicU64) -> (Vec<Words>, u64) {
+pub(crate) fn last<const N: usize>(
+    places: &[Place<N>],
+    written: &AtomicU64,
+) -> (Vec<Words<N>>, u64) {
     let len = places.len() as u64;
     // Acquire matches the Release in `push`.
     let end = written.load(Ordering::Acquire);
@@ -34,7 +40,7 @@ pub(super) fn last(places: &[Place], written: &AtomicU64) -> (Vec<Words>, u64) {
         let place = &places[(number % len) as usize];
         core::array::from_fn(|word| place.0[word].load(Ordering::Relaxed))
     });
-    let mut events: Vec<Words> = events.collect();
+    let mut events: Vec<Words<N>> = events.collect();
     // Matches the fence in `push`.
     fence(Ordering::Acquire);
     // Event `now` may be half written already, in the place of the one a ring before it.
@@ -44,14 +50,21 @@ pub(super) fn last(places: &[Place], written: &AtomicU64) -> (Vec<Words>, u64) {
     (events, start + torn)
 }
 
-#[cfg(test)]
+#[cfg(any(loom, test))]
+impl<const N: usize> Place<N> {
+    pub(crate) fn new() -> Self {
+        Self(core::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::{Place, Words, last, push};
     use crate::primitive::AtomicU64;
 
     fn ring(len: usize) -> (Vec<Place>, AtomicU64) {
-        let places = (0..len).map(|_| Place([const { AtomicU64::new(0) }; 4]));
-        (places.collect(), AtomicU64::new(0))
+        let places = (0..len).map(|_| Place::new()).collect();
+        (places, AtomicU64::new(0))
     }
 
     #[test]

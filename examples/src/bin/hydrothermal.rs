@@ -170,6 +170,8 @@ impl From<SddpError> for Failure {
     fn from(error: SddpError) -> Self {
         match error {
             SddpError::Comm(error) => Self::Comm(error),
+            // Solving shares nothing out.
+            SddpError::Work(error) => Self::Mine(error.to_string(), FAILED),
             SddpError::Lp(error) => Self::Mine(error.to_string(), FAILED),
         }
     }

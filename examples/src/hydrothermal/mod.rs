@@ -25,10 +25,11 @@
 //! | table of inflows | a shared region: each rank draws its part, all read everything |
 //! | trial states, costs, duals | allgatherv |
 //! | how many LPs, and how evenly | allreduce |
+//! | the outlook: scenarios of uneven length | work that ranks take as they become free, results by number |
 //!
 //! # Where things are
 //! [`case`] input, [`inflow`] random numbers, [`lp`] the LP solver, [`stage`] a month as an LP,
-//! [`policy`] cuts, [`selection`] which of them matter, [`sddp`] the algorithm, [`verify`] the comparison with a single rank,
+//! [`policy`] cuts, [`selection`] which of them matter, [`sddp`] the algorithm, [`outlook`] what the rest of the year will cost, [`verify`] the comparison with a single rank,
 //! [`checkpoint`] a file to go on from,
 //! [`report`] the table.
 
@@ -38,6 +39,7 @@ pub mod gather;
 pub mod inflow;
 pub mod lp;
 pub mod misordered;
+pub mod outlook;
 pub mod policy;
 pub mod report;
 pub mod sddp;

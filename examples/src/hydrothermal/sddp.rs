@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cobre_comm_trait::{CommError, Communicator, ReduceOp, SharedMemoryProvider};
+use cobre_shm::WorkError;
 use serde::{Deserialize, Serialize};
 
 use super::gather::{gather, my_block};
@@ -31,6 +32,9 @@ pub enum SddpError {
     /// A collective failed.
     #[error(transparent)]
     Comm(#[from] CommError),
+    /// Work that was shared out was not done.
+    #[error(transparent)]
+    Work(#[from] WorkError),
     /// An LP failed.
     #[error(transparent)]
     Lp(#[from] LpError),
@@ -330,7 +334,7 @@ impl<C: SharedMemoryProvider> Search<'_, C> {
 }
 
 /// Mean and interval, summed in the order of the scenarios. Zero wide for a single one.
-fn estimate(costs: &[f64]) -> Estimate {
+pub(super) fn estimate(costs: &[f64]) -> Estimate {
     let count = costs.len() as f64;
     let mean = costs.iter().sum::<f64>() / count;
     let squares: f64 = costs.iter().map(|cost| (cost - mean).powi(2)).sum();

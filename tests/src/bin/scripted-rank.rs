@@ -8,6 +8,7 @@
 //! | `inner:DEPTH`, `inner-barrier` | splits so often, each from the one before; a barrier of the last | the same |
 //! | `until-error:WHAT` | one of these, until it fails | `error SENTENCE` |
 //! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
+//! | `progress:DONE:TOTAL` | says so on the status board | nothing |
 //! | `timeout:SECONDS` | limits how long later calls wait | nothing |
 //! | `outer` | drops the communicators that it has split | nothing |
 //! | `forked:STEP` | forks a child that does the step and exits, and waits for it | what it prints |
@@ -101,6 +102,11 @@ impl Rank {
             "busy" => loop {
                 core::hint::spin_loop();
             },
+            "progress" => {
+                let (done, total) = rest.split_once(':').ok_or("progress:DONE:TOTAL")?;
+                let status = self.comm()?.status();
+                status.progress(done.parse()?, total.parse()?);
+            }
             "timeout" => {
                 let limit = std::time::Duration::try_from_secs_f64(rest.parse()?)?;
                 self.comm()?.set_timeout(Some(limit));
