@@ -57,7 +57,8 @@ impl Listed {
             let header = [
                 "JOB", "RANKS", "STATE", "LAUNCHER", "UP", "MEMORY", "COMMAND",
             ];
-            said += &text::table(header, self.jobs.iter().map(row));
+            let columns = text::columns();
+            said += &text::table(header, self.jobs.iter().map(|job| row(job, columns)));
         }
         if !self.jobs.is_empty() && !self.boards.is_empty() {
             said.push('\n');
@@ -96,14 +97,27 @@ fn board_row(board: &Board) -> [String; 4] {
     ]
 }
 
-fn row(job: &Job) -> [String; 7] {
+/// What a table of jobs needs at most, and besides names and commands.
+const WIDE: usize = 124;
+const NUMBERS: usize = 48;
+
+fn row(job: &Job, columns: Option<usize>) -> [String; 7] {
+    // The front of a name is as good, wherever a job is named.
+    let (name, room) = match columns.filter(|&columns| columns < WIDE) {
+        None => (job.name.clone(), 40),
+        Some(columns) => {
+            let name = text::front(&job.name, 16);
+            let room = columns.saturating_sub(NUMBERS + name.chars().count());
+            (name, room.max(8))
+        }
+    };
     let resident = job.ranks.iter().filter_map(|rank| rank.process.as_ref());
     let resident: u64 = resident.map(|facts| facts.resident).sum();
     let command = job.ranks.iter().find_map(|rank| rank.process.as_ref());
     let command = command.map_or("", |facts| &facts.command);
     let stuck = job.state == "running" && !diagnosis::sentences(job).is_empty();
     [
-        job.name.clone(),
+        name,
         job.ranks.len().to_string(),
         if stuck {
             "waiting".to_owned()
@@ -116,6 +130,6 @@ fn row(job: &Job) -> [String; 7] {
         },
         text::seconds(job.uptime),
         text::bytes(resident),
-        text::front(command, 40),
+        text::front(command, room),
     ]
 }

@@ -20,7 +20,9 @@ pub(crate) fn job(wanted: Option<&str>) -> Result<Handle, Error> {
             _ => Err(Error::WhichJob(names())),
         };
     };
-    let name = format!("/{}", wanted.trim_start_matches('/'));
+    // As `list` shows it where there is little room.
+    let front = wanted.trim_start_matches('/').trim_end_matches('…');
+    let name = format!("/{front}");
     let exact = jobs
         .iter()
         .position(|job| job.name == name || job.has_process(wanted));

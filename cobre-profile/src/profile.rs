@@ -300,7 +300,10 @@ impl Timeline {
 }
 
 fn sites(records: &[Option<RankRecord>]) -> Vec<Site> {
-    let mut merged: BTreeMap<(&str, Option<&str>), (Site, Histogram, u64)> = BTreeMap::new();
+    /// With the calls of each rank, which may have several rows for one place: each copy that the
+    /// compiler makes of a generic function has its own.
+    type Merged = (Site, Histogram, Vec<u64>);
+    let mut merged: BTreeMap<(&str, Option<&str>), Merged> = BTreeMap::new();
     for (rank, record) in records.iter().enumerate() {
         for one in record.iter().flat_map(|record| &record.sites) {
             let key = (one.operation.name(), one.site.as_deref());
@@ -308,10 +311,9 @@ fn sites(records: &[Option<RankRecord>]) -> Vec<Site> {
                 (
                     empty(one.operation, key.1, records.len()),
                     Histogram::default(),
-                    0,
+                    vec![0; records.len()],
                 )
             });
-            site.calls = site.calls.max(one.calls);
             site.bytes += one.bytes;
             site.longest_ns = site.longest_ns.max(one.longest_ns);
             site.time_ns += one.time_ns;
@@ -319,13 +321,14 @@ fn sites(records: &[Option<RankRecord>]) -> Vec<Site> {
             site.came_last[rank] += one.came_last;
             add(&mut site.waited_for_ns, &one.waits_ns);
             times.merge(&one.times);
-            *calls += one.calls;
+            calls[rank] += one.calls;
         }
     }
     let mut sites: Vec<Site> = merged
         .into_values()
         .map(|(site, times, calls)| Site {
-            mean_ns: site.time_ns / calls.max(1),
+            calls: calls.iter().copied().max().unwrap_or(0),
+            mean_ns: site.time_ns / calls.iter().sum::<u64>().max(1),
             p99_ns: times.quantile(0.99).min(site.longest_ns),
             ..site
         })

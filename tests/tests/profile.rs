@@ -130,6 +130,43 @@ fn the_profile_is_data_that_reads_back_and_becomes_a_picture() {
     }
 }
 
+/// What was called is what is counted, also where one place of the program calls with several types.
+#[test]
+fn every_call_and_byte_is_counted_once() {
+    let folder = Folder::new("counted");
+    let file = folder.path("profile.json");
+    let mut script = vec!["join".to_owned()];
+    for step in [
+        "reduce:156",
+        "ints:3",
+        "gather:4",
+        "broadcast:1:10",
+        "barrier",
+    ] {
+        script.extend(vec![step.to_owned(); 13]);
+    }
+    let ranks = vec![script; 3];
+    let mut launcher = launch(&["--profile", &file], &ranks);
+    assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
+    let profile = Profile::from_json(&folder.read("profile.json")).unwrap();
+    let mut counted: Vec<(&str, u64, u64)> = profile
+        .sites
+        .iter()
+        .map(|site| (site.operation.as_str(), site.calls, site.bytes))
+        .collect();
+    counted.sort_unstable();
+    let expected = [
+        ("allgatherv", 13, 13 * 3 * 4 * 8),
+        ("allreduce", 26, 13 * 3 * (156 + 3) * 8),
+        ("barrier", 13, 0),
+        ("broadcast", 13, 13 * 10 * 8),
+    ];
+    assert_eq!(counted, expected);
+    for rank in &profile.ranks {
+        assert_eq!(rank.calls, 5 * 13);
+    }
+}
+
 /// Checks a trace against the format, and returns the complete events of each rank.
 fn checked(text: &str, ranks: usize) -> BTreeMap<u64, Vec<Value>> {
     let trace: Value = serde_json::from_str(text).unwrap();

@@ -76,6 +76,8 @@ fn top_ends_a_rank_that_it_was_told_to_end() {
     top.press("k");
     top.see(&["end rank 0 (process "]);
     top.press("9");
+    // Before the end of its input could end it.
+    top.see(&["sent SIGKILL to process"]);
     assert_eq!(launcher.end(), End::Code(137), "{}", launcher.heard());
     top.press("q");
     assert_eq!(top.end(), End::Code(0));

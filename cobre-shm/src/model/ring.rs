@@ -16,17 +16,17 @@ fn an_event_is_never_torn() {
     bounded.check(|| {
         let ring: Arc<(Vec<Place<2>>, AtomicU64)> =
             Arc::new(((0..2).map(|_| Place::new()).collect(), AtomicU64::new(0)));
-        let writer = Arc::clone(&ring);
-        let writer = thread::spawn(move || {
-            for number in 0..4 {
-                push(&writer.0, &writer.1, [number + 1; 2]);
+        let reader = Arc::clone(&ring);
+        let reader = thread::spawn(move || {
+            let (events, gone) = last(&reader.0, &reader.1);
+            for (event, number) in events.iter().zip(gone..) {
+                assert_eq!(*event, [number + 1; 2], "torn");
             }
         });
-        let (events, gone) = last(&ring.0, &ring.1);
-        for (event, number) in events.iter().zip(gone..) {
-            assert_eq!(*event, [number + 1; 2], "torn");
+        for number in 0..4 {
+            push(&ring.0, &ring.1, [number + 1; 2]);
         }
-        writer.join().unwrap();
+        reader.join().unwrap();
         // The oldest might be half written, as far as a reader can know.
         assert_eq!(last(&ring.0, &ring.1), (vec![[4; 2]], 3));
     });

@@ -23,6 +23,7 @@ use cobre_examples::hydrothermal::{
     misordered::Misordered,
     report, resume, verify,
 };
+use cobre_shm::board::Publisher;
 
 /// Every rank ends with this: the ranks' result is not that of a single rank, or a rank failed.
 const FAILED: u8 = 1;
@@ -92,9 +93,10 @@ fn main() -> ExitCode {
             return FAILED.into();
         }
     };
+    let status = comm.status().clone();
     let code = match Arguments::try_parse() {
-        Ok(arguments) if arguments.misorder => run(&Misordered(comm), &arguments),
-        Ok(arguments) => run(&comm, &arguments),
+        Ok(arguments) if arguments.misorder => run(&Misordered(comm), &status, &arguments),
+        Ok(arguments) => run(&comm, &status, &arguments),
         Err(help) => {
             // Every rank has the same arguments; one says what it thinks of them.
             if comm.rank() == 0 {
@@ -106,9 +108,9 @@ fn main() -> ExitCode {
     code.into()
 }
 
-fn run<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> u8 {
+fn run<C: SharedMemoryProvider>(comm: &C, status: &Publisher, arguments: &Arguments) -> u8 {
     let leads = comm.rank() == 0;
-    match job(comm, arguments) {
+    match job(comm, status, arguments) {
         Ok(()) => 0,
         // All ranks are here with the same finding.
         Err(Failure::Case(error)) => {
@@ -177,7 +179,11 @@ impl From<SddpError> for Failure {
     }
 }
 
-fn job<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> Result<(), Failure> {
+fn job<C: SharedMemoryProvider>(
+    comm: &C,
+    status: &Publisher,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
     let leads = comm.rank() == 0;
     let text = match &arguments.case {
         Some(path) if leads => std::fs::read_to_string(path)
@@ -204,6 +210,7 @@ fn job<C: SharedMemoryProvider>(comm: &C, arguments: &Arguments) -> Result<(), F
         let Some(iteration) = progress.iterations.last() else {
             return;
         };
+        status.progress(iteration.number as u64, settings.iterations as u64);
         if shows {
             println!("{}", report::line(iteration));
         }

@@ -3,7 +3,7 @@
 //! | argument | what it does | what it prints |
 //! |---|---|---|
 //! | `join` | `cobre_shm::init` | `joined RANK SIZE PID`, or `refused MESSAGE` and exit 1 |
-//! | `barrier`, `broadcast:ROOT:LEN`, `reduce:LEN`, `gather:LEN` | a collective of f64 | `ok WHAT` or `error SENTENCE` |
+//! | `barrier`, `broadcast:ROOT:LEN`, `reduce:LEN`, `gather:LEN` | a collective of f64 (`ints:LEN`: the reduction of u64, at the same place) | `ok WHAT` or `error SENTENCE` |
 //! | `region:LEN`, `publish`, `reopen`, `populate`, `split` | a region, or another communicator | the same |
 //! | `inner:DEPTH`, `inner-barrier` | splits so often, each from the one before; a barrier of the last | the same |
 //! | `until-error:WHAT` | one of these, until it fails | `error SENTENCE` |
@@ -26,7 +26,7 @@
 use std::io::{Write, stdin, stdout};
 
 use cobre_comm_trait::{
-    CommError, Communicator, ReduceOp, RegionReader, SharedMemoryProvider, SharedRegion,
+    CommError, Communicator, ReduceOp, Reducible, RegionReader, SharedMemoryProvider, SharedRegion,
 };
 use cobre_shm::board::Member;
 use cobre_shm::{Activity, ShmComm, ShmReader, ShmRegion};
@@ -52,6 +52,11 @@ fn main() -> Result<(), Failure> {
         rank.step(&step)?;
     }
     Ok(())
+}
+
+/// One place of the program that calls with several types.
+fn sum<T: Reducible>(comm: &ShmComm, len: usize, one: T) -> Result<(), CommError> {
+    comm.allreduce(&vec![one; len], &mut vec![T::zeroed(); len], ReduceOp::Sum)
 }
 
 fn print(line: &str) -> Result<(), Failure> {
@@ -217,10 +222,8 @@ impl Rank {
                 }
                 outcome
             }
-            "reduce" => {
-                let len = number()?;
-                comm.allreduce(&vec![1.0; len], &mut vec![0.0; len], ReduceOp::Sum)
-            }
+            "reduce" => sum(comm, number()?, 1.0),
+            "ints" => sum(comm, number()?, 1_u64),
             "gather" => {
                 let (len, size) = (number()?, comm.size());
                 let displs: Vec<usize> = (0..size).map(|rank| rank * len).collect();
