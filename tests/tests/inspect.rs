@@ -128,7 +128,7 @@ fn a_wait_in_a_split_communicator_is_seen_and_windows_are_counted() {
         &[
             "rank 1 waits for rank 0 in barrier() #1 of split 2 at ",
             "of 3 communicators",
-            "8.2 kB  2 ranks    8.2 kB   node 0: 100 %",
+            "8.2 kB  2 ranks    8.2 kB   node ",
         ],
     );
     launcher.say("go on");
