@@ -283,10 +283,15 @@ fn the_last_events_of_a_killed_rank_are_in_the_trace() {
         "until-error:barrier",
     ]);
     let mut launcher = launch(&options, &[watches, waits]);
-    let joined = launcher.hear("joined 1 2 ");
-    launcher.hear("asleep");
-    let pid = joined.split_whitespace().last().unwrap().parse().unwrap();
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    // Lines of two ranks: in any order.
+    let (mut pid, mut asleep) = (None, false);
+    while pid.is_none() || !asleep {
+        let line = launcher.line().unwrap();
+        asleep |= line == "asleep";
+        let joined = line.strip_prefix("joined 1 2 ");
+        pid = pid.or(joined.map(|pid| pid.trim().parse().unwrap()));
+    }
+    kill(Pid::from_raw(pid.unwrap()), Signal::SIGKILL).unwrap();
     launcher.say("go");
     assert_eq!(launcher.end(), End::Code(128 + 9), "{}", launcher.heard());
     let slices = checked(&folder.read("trace.json"), 2);
