@@ -210,6 +210,9 @@ pub(crate) fn tell_processor(cell: &RankCell) -> u32 {
 /// rank: it needs this one, or another from the scheduler.
 fn is_in_the_way(members: &impl Members, wait: Wait) -> bool {
     let here = tell_processor(members.cell(wait.rank));
+    if here == 0 {
+        return false;
+    }
     let is_kept_from_running = |peer| {
         let cell = members.cell(peer);
         // Relaxed: a hint; who has moved meanwhile costs one yield or one spin.
