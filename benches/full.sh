@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole comparison in pieces of one to two minutes, about a quarter of an hour in all:
+# The whole comparison in pieces of one to two minutes, 25 minutes in all:
 #
 #     benches/full.sh [DIR]              into DIR [default: target/comparison]
 #     QUIET=CMD benches/full.sh          every piece that measures runs as `CMD piece`
