@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cobre_shm::topology::{CpuList, Level, Machine, Node, Processor, Shape, Surroundings};
+use cobre_shm::topology::{CpuList, Hybrid, Level, Machine, Processor, Shape, Surroundings};
 
 /// A machine of known shape, and what of it may be used.
 #[derive(Debug)]
@@ -88,19 +88,12 @@ pub fn known() -> Vec<Known> {
 
 /// Two performance cores of two threads, four efficiency cores of one.
 fn laptop() -> Machine {
-    let processors = (0..8).map(|number| Processor {
-        number,
-        core: if number < 4 { number / 2 } else { number - 2 },
-        cache: 0,
-        node: 0,
-        package: 0,
-        efficient: number >= 4,
-    });
-    let node = Node {
-        number: 0,
+    let hybrid = Hybrid {
+        performance: 2,
+        efficiency: 4,
         memory: 16 << 30,
     };
-    Machine::new(processors.collect(), vec![node])
+    hybrid.machine()
 }
 
 /// A folder with the kernel's description of a machine; removed when dropped.

@@ -1,6 +1,6 @@
 //! Machines for tests: what the kernel says of well-known ones.
 
-use cobre_shm::topology::{Machine, Node, Processor, Shape};
+use cobre_shm::topology::{Hybrid, Machine, Shape};
 
 /// Two packages of 24 cores, one thread each.
 pub(crate) fn two_sockets() -> Machine {
@@ -30,17 +30,10 @@ pub(crate) fn epyc_nps4() -> Machine {
 
 /// Two performance cores of two threads, four efficiency cores of one.
 pub(crate) fn laptop() -> Machine {
-    let processors = (0..8).map(|number| Processor {
-        number,
-        core: if number < 4 { number / 2 } else { number - 2 },
-        cache: 0,
-        node: 0,
-        package: 0,
-        efficient: number >= 4,
-    });
-    let node = Node {
-        number: 0,
+    let hybrid = Hybrid {
+        performance: 2,
+        efficiency: 4,
         memory: 16 << 30,
     };
-    Machine::new(processors.collect(), vec![node])
+    hybrid.machine()
 }

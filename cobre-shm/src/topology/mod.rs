@@ -14,7 +14,7 @@ pub use cpu_list::CpuList;
 pub use picture::draw;
 pub(crate) use place::{Packed, Place};
 pub use ranks::{RankPlace, Topology};
-pub use shape::Shape;
+pub use shape::{Hybrid, Shape};
 pub use surroundings::Surroundings;
 
 /// One processor: a hardware thread, as the kernel numbers them. What it belongs to is numbered

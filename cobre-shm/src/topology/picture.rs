@@ -77,7 +77,7 @@ fn ranks_on(places: &[CpuList], core: &[Processor]) -> CpuList {
 #[cfg(test)]
 mod tests {
     use super::draw;
-    use crate::topology::{CpuList, Machine, Node, Processor, Surroundings};
+    use crate::topology::{CpuList, Hybrid, Machine, Surroundings};
 
     fn list(text: &str) -> CpuList {
         CpuList::parse(text).expect("a list")
@@ -85,19 +85,12 @@ mod tests {
 
     /// Two performance cores of two threads, four efficiency cores of one.
     fn laptop() -> Machine {
-        let processors = (0..8).map(|number| Processor {
-            number,
-            core: if number < 4 { number / 2 } else { number - 2 },
-            cache: 0,
-            node: 0,
-            package: 0,
-            efficient: number >= 4,
-        });
-        let node = Node {
-            number: 0,
+        let hybrid = Hybrid {
+            performance: 2,
+            efficiency: 4,
             memory: 16 << 30,
         };
-        Machine::new(processors.collect(), vec![node])
+        hybrid.machine()
     }
 
     #[test]

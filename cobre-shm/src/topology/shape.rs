@@ -1,4 +1,4 @@
-//! Machines whose parts are all alike.
+//! Machines that a few numbers describe.
 
 use super::{Machine, Node, Processor};
 
@@ -42,5 +42,41 @@ impl Shape {
         let memory = self.memory;
         let nodes = (0..nodes).map(|number| Node { number, memory });
         Machine::new(processors.collect(), nodes.collect())
+    }
+}
+
+/// A machine with two kinds of cores around one cache and one node, as laptops have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hybrid {
+    /// Cores built for speed, of two hardware threads each.
+    pub performance: usize,
+    /// Cores built for efficiency, of one.
+    pub efficiency: usize,
+    /// Memory, in bytes.
+    pub memory: u64,
+}
+
+impl Hybrid {
+    /// The machine, its processors numbered core by core, the fast ones first.
+    #[must_use]
+    pub fn machine(self) -> Machine {
+        let fast = 2 * self.performance;
+        let processors = (0..fast + self.efficiency).map(|number| Processor {
+            number,
+            core: if number < fast {
+                number / 2
+            } else {
+                number - self.performance
+            },
+            cache: 0,
+            node: 0,
+            package: 0,
+            efficient: number >= fast,
+        });
+        let node = Node {
+            number: 0,
+            memory: self.memory,
+        };
+        Machine::new(processors.collect(), vec![node])
     }
 }
