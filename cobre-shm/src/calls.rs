@@ -336,7 +336,8 @@ fn fence_name(kind: u64) -> &'static str {
         1 => "to the write epoch",
         2 => "to the leader's epoch",
         3 => "of an exchange",
-        _ => "of a pool",
+        4 => "of a pool",
+        _ => "to the results of shared work",
     }
 }
 

@@ -40,6 +40,9 @@ pub(crate) const DEFAULT_STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// More often than this nobody looks, and the refresher would be in the way.
 pub(crate) const MIN_STATUS_INTERVAL: Duration = Duration::from_millis(1);
 
+/// More staging than this does not fit an address space together with anything else.
+const MAX_STAGING: usize = isize::MAX as usize / 2;
+
 /// The longest name of a shared-memory object (`NAME_MAX`).
 const NAME_MAX: usize = 255;
 
@@ -178,15 +181,7 @@ impl Config {
             config.attach_timeout = seconds(ATTACH_TIMEOUT_VAR, &value)?;
         }
         if let Some(value) = get(TIMEOUT_VAR) {
-            let timeout = seconds(TIMEOUT_VAR, &value)?;
-            if timeout.is_zero() {
-                return Err(InitError::InvalidVariable {
-                    variable: TIMEOUT_VAR,
-                    value,
-                    expected: "more than 0 seconds (unset it to wait for ever)".to_owned(),
-                });
-            }
-            config.timeout = Some(timeout);
+            config.timeout = Some(seconds(TIMEOUT_VAR, &value)?);
         }
         if let Some(value) = get(STAGING_VAR) {
             config.staging_bytes = bytes(STAGING_VAR, &value)?;
@@ -220,13 +215,30 @@ impl Config {
             let expected = format!("a rank below {SIZE_VAR}={}", self.size);
             return invalid(RANK_VAR, self.rank.to_string(), expected);
         }
-        Ok(())
+        if self.staging_bytes > MAX_STAGING {
+            let value = self.staging_bytes.to_string();
+            return invalid(STAGING_VAR, value, BYTES_EXPECTED.to_owned());
+        }
+        if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            let expected = "more than 0 seconds (unset it to wait for ever)";
+            return invalid(TIMEOUT_VAR, "0".to_owned(), expected.to_owned());
+        }
+        match self.status_interval {
+            Some(interval) if interval < MIN_STATUS_INTERVAL => invalid(
+                STATUS_INTERVAL_VAR,
+                interval.as_secs_f64().to_string(),
+                STATUS_INTERVAL_EXPECTED.to_owned(),
+            ),
+            _ => Ok(()),
+        }
     }
 }
 
 const NAME_EXPECTED: &str =
     "a slash followed by 1 to 254 other characters, for example /my-job, the same for every rank";
 const SIZE_EXPECTED: &str = "the number of ranks, from 1 to 1024";
+const BYTES_EXPECTED: &str = "a number of bytes, for example 4194304, 4096K or 4M";
+const STATUS_INTERVAL_EXPECTED: &str = "off, or a number of seconds, for example 2 or 0.5";
 
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let good = name.strip_prefix('/').is_some_and(|rest| {
@@ -282,19 +294,18 @@ fn status_interval(value: &str) -> Result<Option<Duration>, InitError> {
     if value == "off" {
         return Ok(None);
     }
-    let interval = seconds(STATUS_INTERVAL_VAR, value);
-    match interval {
-        Ok(interval) if interval >= MIN_STATUS_INTERVAL => Ok(Some(interval)),
-        _ => Err(InitError::InvalidVariable {
-            variable: STATUS_INTERVAL_VAR,
-            value: value.to_owned(),
-            expected: "off, or a number of seconds, for example 2 or 0.5".to_owned(),
-        }),
-    }
+    duration(STATUS_INTERVAL_VAR, value, STATUS_INTERVAL_EXPECTED).map(Some)
 }
 
 fn seconds(variable: &'static str, value: &str) -> Result<Duration, InitError> {
-    let expected = "a number of seconds, for example 30 or 0.5";
+    duration(
+        variable,
+        value,
+        "a number of seconds, for example 30 or 0.5",
+    )
+}
+
+fn duration(variable: &'static str, value: &str, expected: &str) -> Result<Duration, InitError> {
     let seconds: f64 = number(variable, value, expected)?;
     Duration::try_from_secs_f64(seconds).map_err(|_| InitError::InvalidVariable {
         variable,
@@ -304,7 +315,6 @@ fn seconds(variable: &'static str, value: &str) -> Result<Duration, InitError> {
 }
 
 fn bytes(variable: &'static str, value: &str) -> Result<usize, InitError> {
-    let expected = "a number of bytes, for example 4194304, 4096K or 4M";
     let (digits, shift) = match value.as_bytes().last() {
         Some(b'K' | b'k') => (&value[..value.len() - 1], 10),
         Some(b'M' | b'm') => (&value[..value.len() - 1], 20),
@@ -315,11 +325,11 @@ fn bytes(variable: &'static str, value: &str) -> Result<usize, InitError> {
         .parse::<usize>()
         .ok()
         .and_then(|n| n.checked_mul(1 << shift))
-        .filter(|bytes| *bytes <= isize::MAX as usize / 2);
+        .filter(|bytes| *bytes <= MAX_STAGING);
     bytes.ok_or_else(|| InitError::InvalidVariable {
         variable,
         value: value.to_owned(),
-        expected: expected.to_owned(),
+        expected: BYTES_EXPECTED.to_owned(),
     })
 }
 
@@ -410,6 +420,28 @@ mod tests {
                 "{variable}={value}: {message}"
             );
         }
+    }
+
+    /// The fields are public, and hold what no variable can.
+    #[test]
+    fn a_configuration_made_by_hand_is_checked_as_well() {
+        let made = |adjust: fn(&mut Config)| {
+            let mut config = Config::new("/job", 1, 4);
+            adjust(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        let message = made(|config| config.staging_bytes = usize::MAX);
+        assert!(
+            message.starts_with("COBRE_SHM_STAGING=\"18446744073709551615\""),
+            "{message}"
+        );
+        let message = made(|config| config.timeout = Some(Duration::ZERO));
+        assert!(message.starts_with("COBRE_SHM_TIMEOUT=\"0\""), "{message}");
+        let message = made(|config| config.status_interval = Some(Duration::from_nanos(1)));
+        assert!(
+            message.starts_with("COBRE_SHM_STATUS_INTERVAL=\"0.000000001\""),
+            "{message}"
+        );
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! One process misuses its communicator: an error or correct behaviour, never undefined.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::{sync::Barrier, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Barrier,
+    thread,
+};
 
 use cobre_comm_trait::{CommError, Communicator, Operation, SharedMemoryProvider, SharedRegion};
 use cobre_shm::{Config, ShmComm, random_job_name};
@@ -77,6 +81,20 @@ fn a_second_communicator_of_one_process_is_another_job() {
         assert_eq!(other.size(), 2);
         other.barrier().unwrap();
     });
+}
+
+/// A job of one has failed when its only rank has panicked while it led.
+#[test]
+fn a_failed_job_of_one_has_no_second_communicator() {
+    let comm = ShmComm::form(&Config::new(random_job_name(), 0, 1)).unwrap();
+    let region = comm.create_shared_region::<u8>(10).unwrap();
+    let populate = AssertUnwindSafe(|| {
+        let result = region.populate_by_leader(|_| resume_unwind(Box::new("on purpose")));
+        drop(result);
+    });
+    assert!(catch_unwind(populate).is_err());
+    let failed = comm.barrier().unwrap_err();
+    assert_eq!(comm.split_local().map(drop), Err(failed));
 }
 
 #[test]

@@ -114,3 +114,23 @@ fn ranks_that_disagree_about_the_work_are_told() {
         assert!(matches!(made, Err(CommError::Mismatch { .. })));
     });
 }
+
+/// Two schedules that are alike are two all the same.
+#[test]
+fn ranks_that_finish_different_schedules_disagree() {
+    let outcomes = run_threads(2, |comm, _| {
+        let mut both = [(); 2].map(|()| Some(comm.dynamic::<u8>(0..0, Chunking::Guided).unwrap()));
+        let work = both[comm.rank()].take().unwrap();
+        work.finish().map(drop)
+    });
+    let Err(WorkError::Failed { cause, .. }) = &outcomes[0] else {
+        panic!("{outcomes:?}");
+    };
+    assert!(matches!(cause, CommError::Mismatch { .. }), "{cause}");
+    let results = cause
+        .to_string()
+        .matches("to the results of shared work")
+        .count();
+    assert_eq!(results, 2, "{cause}");
+    assert_eq!(outcomes[0], outcomes[1]);
+}

@@ -49,6 +49,14 @@ impl Drop for Garbage {
     }
 }
 
+/// Starts a rank of a job that stays incomplete, and returns when it waits for the others. One after the
+/// other: a rank also sleeps before the job has been founded.
+fn joined(job: &Job, rank: usize) -> Process {
+    let mut process = job.start_rank(rank);
+    process.until_asleep();
+    process
+}
+
 #[test]
 fn ranks_may_start_in_any_order() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]] {
@@ -164,8 +172,7 @@ fn the_backend_may_be_demanded() {
 #[test]
 fn a_rank_that_comes_twice_is_told_to_everybody() {
     let job = Job::of(RANK, 3, &["join"]);
-    let mut ranks = [job.start_rank(0), job.start_rank(1)];
-    ranks.iter_mut().for_each(Process::until_asleep);
+    let mut ranks = [0, 1].map(|rank| joined(&job, rank));
     let mut second = job.start_rank(1);
     let taken = format!(
         "rank 1 of job {} is taken by process {}",
@@ -195,8 +202,7 @@ fn a_second_rank_0_finds_the_name_in_use() {
 #[test]
 fn sizes_that_differ_are_told_to_everybody() {
     let job = Job::of(RANK, 3, &["join"]);
-    let mut ranks = vec![job.start_rank(0), job.start_rank(1)];
-    ranks.iter_mut().for_each(Process::until_asleep);
+    let mut ranks = Vec::from([0, 1].map(|rank| joined(&job, rank)));
     let mut command = job.command(2);
     command.env("COBRE_SHM_SIZE", "4");
     ranks.push(Process::start("rank 2 of 4", &mut command));
@@ -252,8 +258,7 @@ fn a_latecomer_is_told_that_the_job_may_have_formed() {
 #[test]
 fn a_rank_that_dies_while_the_job_forms_is_named() {
     let job = Job::of(RANK, 3, &["join"]);
-    let mut ranks = [job.start_rank(0), job.start_rank(1)];
-    ranks.iter_mut().for_each(Process::until_asleep);
+    let mut ranks = [0, 1].map(|rank| joined(&job, rank));
     ranks[1].signal(Signal::SIGKILL);
     let dead = format!("rank 1 (pid {})", ranks[1].pid());
     assert_says(&refused(&mut ranks[0]), &[job.name(), &dead, "died"]);
@@ -262,8 +267,7 @@ fn a_rank_that_dies_while_the_job_forms_is_named() {
 #[test]
 fn a_founder_that_dies_is_named() {
     let job = Job::of(RANK, 3, &["join"]);
-    let mut ranks = [job.start_rank(0), job.start_rank(1)];
-    ranks.iter_mut().for_each(Process::until_asleep);
+    let mut ranks = [0, 1].map(|rank| joined(&job, rank));
     ranks[0].signal(Signal::SIGKILL);
     // Whoever founds the job removes its name, and this founder cannot any more.
     let _cleanup = Garbage(PathBuf::from(format!("/dev/shm{}", job.name())));

@@ -2,11 +2,12 @@
 
 use core::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
 use cobre_comm_trait::{
-    CommError, Communicator, Operation, ReduceOp, RegionReader, Rows, SharedMemoryProvider,
-    SharedRegion,
+    CommError, Communicator, Operation, PoolProvider, ReduceOp, RegionReader, Rows,
+    SharedMemoryProvider, SharedRegion,
 };
-use cobre_shm::{ShmComm, WindowOptions};
+use cobre_shm::{Chunking, ShmComm, WindowOptions};
 use cobre_tests::run_threads;
 
 /// More than any machine has, but nothing that the address space forbids.
@@ -35,6 +36,38 @@ fn a_window_larger_than_the_memory_is_refused_everywhere() {
             assert_eq!(sum, [3]);
         }
     });
+}
+
+/// Elements that a page does not align.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C, align(8192))]
+struct Aligned([[u8; 4096]; 2]);
+
+/// A window begins on a page, wherever the kernel puts it.
+#[test]
+fn elements_aligned_beyond_a_page_are_refused_everywhere() {
+    for ranks in [1, 2] {
+        run_threads(ranks, |comm, _| {
+            let counts = vec![1; ranks];
+            let refused = [
+                comm.create_shared_region::<Aligned>(3).map(drop),
+                comm.create_shared_region::<Aligned>(0).map(drop),
+                comm.create_exchange::<Aligned>(&counts).map(drop),
+                comm.create_pool::<Aligned>(3).map(drop),
+                comm.dynamic::<Aligned>(0..3, Chunking::Guided).map(drop),
+            ];
+            for refused in refused {
+                let Err(CommError::AllocationFailed { message, .. }) = refused else {
+                    panic!("{refused:?} instead of AllocationFailed");
+                };
+                assert!(message.contains("aligned to 8192 bytes"), "{message}");
+            }
+            // Private memory may be what it likes.
+            let mut buf = [Aligned([[comm.rank() as u8; 4096]; 2])];
+            comm.broadcast(&mut buf, ranks - 1).expect("not final");
+            assert_eq!(buf[0].0[1][4095], ranks as u8 - 1);
+        });
+    }
 }
 
 /// Each rank reserves and writes its own pages; all read all of them.

@@ -10,6 +10,8 @@ pub use pool::LocalPool;
 pub use reduction::LocalReduction;
 pub use region::{LocalReader, LocalRegion};
 
+use std::collections::TryReserveError;
+
 use crate::{
     CommData, CommError, Communicator, PoolProvider, ReduceOp, Reducible, SharedMemoryProvider,
     check,
@@ -116,14 +118,18 @@ impl SharedMemoryProvider for LocalComm {
 /// So many zeroed elements.
 fn zeroed<T: CommData>(len: usize) -> Result<Vec<T>, CommError> {
     let mut elements = Vec::new();
-    elements
-        .try_reserve_exact(len)
-        .map_err(|error| CommError::AllocationFailed {
-            requested_bytes: len.saturating_mul(size_of::<T>()),
-            message: error.to_string(),
-        })?;
+    let room = elements.try_reserve_exact(len);
+    room.map_err(|error| refused::<T>(len, &error))?;
     elements.resize(len, T::zeroed());
     Ok(elements)
+}
+
+/// There is no memory for `len` elements.
+fn refused<T>(len: usize, error: &TryReserveError) -> CommError {
+    CommError::AllocationFailed {
+        requested_bytes: len.saturating_mul(size_of::<T>()),
+        message: error.to_string(),
+    }
 }
 
 /// The reduction of the operand of a single rank.

@@ -30,7 +30,7 @@ use crate::{
     collective,
     core::{Core, Site},
     primitive::{AtomicU8, AtomicU64, Ordering},
-    window::{ShmRegion, WindowOptions},
+    window::{self, ShmRegion, WindowOptions},
 };
 
 /// The word of the claims, and each rank's line.
@@ -100,6 +100,7 @@ pub(crate) fn create<T: CommData>(
     core.collective(signature, site, Ok(()), collective::barrier)?;
     // What does not fit the address space is refused by the window, on every rank.
     let bytes = total_bytes::<T>(core.size(), range.len()).unwrap_or(usize::MAX);
+    window::check_alignment::<T>(bytes)?;
     Ok(Dynamic {
         region: ShmRegion::create(core, bytes, &WindowOptions::default(), site)?,
         core: Arc::clone(core),
@@ -207,7 +208,7 @@ impl<T: CommData> Dynamic<T> {
     /// [`WorkError`]; of those that name no failure every rank gets the same.
     #[track_caller]
     pub fn finish(self) -> Result<Results<T>, WorkError> {
-        if let Err(cause) = self.fence(Location::caller()) {
+        if let Err(cause) = self.region.finish(Location::caller()) {
             return Err(self.failed(cause));
         }
         let unfinished = self.unfinished();
@@ -228,12 +229,6 @@ impl<T: CommData> Dynamic<T> {
             return core::ptr::dangling();
         }
         self.result(0)
-    }
-
-    fn fence(&self, site: Site) -> Result<(), CommError> {
-        let signature = Signature::new(Operation::Fence, Element::of::<T>(), self.len());
-        self.core
-            .collective(signature, site, Ok(()), collective::barrier)
     }
 }
 

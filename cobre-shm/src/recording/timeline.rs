@@ -109,7 +109,7 @@ mod tests {
     fn empty() -> Box<TimelineMemory> {
         #![allow(unsafe_code)]
         // SAFETY: atomics are valid when zero.
-        unsafe { Box::new_zeroed().assume_init() }
+        Box::new(unsafe { core::mem::zeroed() })
     }
 
     #[test]

@@ -46,13 +46,15 @@ pub(super) fn memory<T: CommData>(
     extent: &Extent,
 ) -> Result<Memory<T>, CommError> {
     let bytes = extent.bytes;
-    let possible = bytes.filter(|bytes| isize::try_from(*bytes).is_ok() && align_of::<T>() <= PAGE);
+    let requested_bytes = bytes.unwrap_or(usize::MAX);
+    let aligned = check_alignment::<T>(requested_bytes);
+    let possible = bytes.filter(|bytes| isize::try_from(*bytes).is_ok() && aligned.is_ok());
     let mut id = 0;
     let outcome = core.collective(signature, site, checked, |rounds| {
         id = rounds.signature();
         match possible {
             // The same on every rank; but not before it is known that all ask for the same.
-            None => collective::barrier(rounds).map(|()| Err(Refusal::TooLarge)),
+            None => collective::barrier(rounds).map(|()| Err(Refusal::Impossible)),
             Some(0) => collective::barrier(rounds).map(|()| Ok(Made::default())),
             Some(bytes) => {
                 let huge = extent.options.huge_pages != HugePages::No;
@@ -66,13 +68,29 @@ pub(super) fn memory<T: CommData>(
         }
     })?;
     let made = outcome.map_err(|refusal| match refusal {
-        Refusal::TooLarge => CommError::AllocationFailed {
-            requested_bytes: bytes.unwrap_or(usize::MAX),
-            message: "it does not fit the address space".to_owned(),
-        },
+        Refusal::Impossible => aligned
+            .err()
+            .unwrap_or_else(|| CommError::AllocationFailed {
+                requested_bytes,
+                message: "it does not fit the address space".to_owned(),
+            }),
         Refusal::System(Refused { rank, error }) => refused(bytes, rank, &error),
     })?;
     Ok(Memory::new(core, made, id))
+}
+
+/// Whether a window, which begins on a page, has places for elements `T`.
+pub(crate) fn check_alignment<T>(requested_bytes: usize) -> Result<(), CommError> {
+    let align = align_of::<T>();
+    if align <= PAGE {
+        return Ok(());
+    }
+    Err(CommError::AllocationFailed {
+        requested_bytes,
+        message: format!(
+            "its elements are aligned to {align} bytes, but a window begins on a page of {PAGE}"
+        ),
+    })
 }
 
 /// What everybody gets when `rank` was refused memory.
@@ -95,7 +113,8 @@ pub(super) struct Made {
 
 /// Why there is no window.
 enum Refusal {
-    TooLarge,
+    /// Nowhere, whatever memory there is.
+    Impossible,
     System(Refused),
 }
 

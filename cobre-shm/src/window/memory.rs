@@ -22,6 +22,7 @@ pub(super) enum Towards {
     Leader = 2,
     Exchange = 3,
     Append = 4,
+    Results = 5,
 }
 
 /// The memory of a window of elements `T`.

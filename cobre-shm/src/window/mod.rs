@@ -29,6 +29,7 @@ mod reader;
 mod reduction;
 mod region;
 
+pub(crate) use create::check_alignment;
 pub use exchange::ShmExchange;
 pub use huge::SmallPages;
 pub use options::{HugePages, WindowOptions, WindowPlacement};

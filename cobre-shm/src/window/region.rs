@@ -107,6 +107,11 @@ impl<T: CommData> ShmRegion<T> {
         self.0.all().0
     }
 
+    /// Ends the accesses of who keeps that order: the elements are results from here on. Collective.
+    pub(crate) fn finish(&self, site: Site) -> Result<(), CommError> {
+        self.0.fence(Towards::Results, site)
+    }
+
     /// Where the pages were asked to lie, and where they are. Not collective.
     #[must_use]
     pub fn placement(&self) -> WindowPlacement {
