@@ -4,7 +4,7 @@
 
 use cobre_comm_trait::{ReduceOp, Reducible};
 
-use crate::reduce;
+use crate::collective::reduce;
 
 /// Combines operands element by element in rank order.
 ///

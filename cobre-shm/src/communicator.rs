@@ -9,16 +9,16 @@ use cobre_comm_trait::{
 };
 
 use crate::{
-    abort,
     board::{self, Member, Publisher},
-    calls::{Element, Signature, hash_counts},
+    call::{
+        core::Core,
+        log::{Element, Signature, hash_counts},
+    },
     collective::{self, Layout},
-    config::{Config, WaitPolicy},
-    control::Control,
-    core::Core,
     dynamic::{self, Chunking, Dynamic},
-    error::InitError,
-    exit, forming, split,
+    job::{abort, config::Config, error::InitError, exit, forming, split},
+    memory::control::Control,
+    sync::patience::WaitPolicy,
     topology::{Machine, RankPlace, Topology},
     window::{ShmExchange, ShmPool, ShmReduction, ShmRegion, WindowOptions},
 };

@@ -26,37 +26,28 @@
 //! |---|---|
 //! | the operating system | `sys` |
 //! | the machine, and where ranks and pages lie | [`topology`], `numa` |
-//! | who owns which bytes | `cell`, `layout`, `identify`, `segment`, `control`, `staging` |
-//! | waiting and failing | `wait`, `failure` |
-//! | publish and await | `round` |
-//! | algorithms | `collective`, `reduce` |
-//! | calls: signature, log, explanation, record | `calls`, `sites`, `explain`, `recording`, `core` |
-//! | what a program sees | [`ShmComm`], [`ShmRegion`], [`Dynamic`], [`board`], [`recording`], [`observer`], [`inspect`] |
+//! | waiting, failing, publishing and awaiting rounds: what the model checker explores | `sync` |
+//! | who owns which bytes of a segment | `memory` |
+//! | algorithms as sequences of rounds | `collective` |
+//! | one call: signature, log, explanation of a disagreement | `call` |
+//! | the life of a job: configuration, forming, splitting, leaving, aborting | `job` |
+//! | what a program sees | [`ShmComm`], `window`, `dynamic`, [`board`], [`recording`] |
+//! | what others see of a job | [`observer`], [`inspect`] |
 #![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
 
 #[cfg(loom)]
-mod board;
-mod cell;
-mod failure;
-#[cfg(loom)]
 mod model;
 mod point;
-mod primitive;
-mod round;
+mod sync;
 mod sys;
-mod wait;
 
-#[cfg(not(loom))]
-mod abort;
-#[cfg(not(loom))]
-mod activity;
 #[cfg(all(not(loom), feature = "bench-support"))]
 #[doc(hidden)]
 pub mod bench_support;
 #[cfg(not(loom))]
 pub mod board;
 #[cfg(not(loom))]
-mod calls;
+mod call;
 #[cfg(all(not(loom), feature = "cobre-comm"))]
 mod cobre_comm;
 #[cfg(not(loom))]
@@ -64,54 +55,19 @@ mod collective;
 #[cfg(not(loom))]
 mod communicator;
 #[cfg(not(loom))]
-mod config;
-#[cfg(not(loom))]
-mod control;
-#[cfg(not(loom))]
-mod core;
-#[cfg(not(loom))]
 mod dynamic;
-#[cfg(not(loom))]
-mod error;
-#[cfg(not(loom))]
-mod exit;
-#[cfg(not(loom))]
-mod explain;
-#[cfg(not(loom))]
-mod forming;
-#[cfg(not(loom))]
-mod identify;
 #[cfg(not(loom))]
 pub mod inspect;
 #[cfg(not(loom))]
-mod layout;
+mod job;
 #[cfg(not(loom))]
-mod leftovers;
-#[cfg(not(loom))]
-mod names;
+mod memory;
 #[cfg(not(loom))]
 mod numa;
 #[cfg(not(loom))]
-mod object;
-#[cfg(not(loom))]
 pub mod observer;
+#[cfg(not(loom))]
 pub mod recording;
-#[cfg(not(loom))]
-mod reduce;
-#[cfg(not(loom))]
-mod room;
-#[cfg(not(loom))]
-mod segment;
-#[cfg(not(loom))]
-mod sites;
-#[cfg(not(loom))]
-mod split;
-#[cfg(not(loom))]
-mod splits;
-#[cfg(not(loom))]
-mod staging;
-#[cfg(not(loom))]
-mod stall;
 #[cfg(not(loom))]
 pub mod topology;
 #[cfg(not(loom))]
@@ -125,16 +81,19 @@ pub use cobre_comm_trait::Activity;
 #[cfg(not(loom))]
 pub use self::{
     communicator::ShmComm,
-    config::{
-        ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, INTERLEAVE_VAR, LAUNCHER_VAR, NAME_VAR, RANK_VAR,
-        SIZE_VAR, STAGING_VAR, STATUS_INTERVAL_VAR, TIMEOUT_VAR, WAIT_VAR, WaitPolicy,
-    },
     dynamic::{Chunk, Chunking, Claims, Dynamic, Results, WorkError},
-    error::InitError,
-    layout::MAX_RANKS,
-    leftovers::{Leftover, LeftoverState, leftovers, sweep},
-    names::random_job_name,
+    job::{
+        config::{
+            ATTACH_TIMEOUT_VAR, BACKEND_VAR, Config, INTERLEAVE_VAR, LAUNCHER_VAR, NAME_VAR,
+            RANK_VAR, SIZE_VAR, STAGING_VAR, STATUS_INTERVAL_VAR, TIMEOUT_VAR, WAIT_VAR,
+        },
+        error::InitError,
+        leftovers::{Leftover, LeftoverState, leftovers, sweep},
+        names::random_job_name,
+    },
+    memory::layout::MAX_RANKS,
     numa::{PagesPerNode, Placement},
+    sync::patience::WaitPolicy,
     window::{
         HugePages, ShmExchange, ShmPool, ShmReader, ShmReduction, ShmRegion, SmallPages,
         WindowOptions, WindowPlacement,

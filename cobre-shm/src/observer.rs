@@ -3,19 +3,22 @@
 use cobre_comm_trait::{Activity, CommError, FailureCause};
 
 use crate::{
-    activity,
     board::{self, Member},
-    cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED},
-    config::{self, NAME_VAR, SIZE_VAR},
-    control::Control,
-    error::InitError,
-    explain,
-    failure::{self, Failure, Kind},
-    forming::{self, Named},
-    layout::MAX_RANKS,
-    primitive::Ordering,
+    call::{activity, explain},
+    job::{
+        config::{self, NAME_VAR, SIZE_VAR},
+        error::InitError,
+        forming::{self, Named},
+        splits,
+    },
+    memory::{control::Control, layout::MAX_RANKS},
     recording::{self, RankRecord, Recording},
-    splits, wait,
+    sync::{
+        cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED},
+        failure::{self, Failure, Kind},
+        primitive::Ordering,
+        wait,
+    },
 };
 
 /// Whether a rank's process is a member of the job.
@@ -268,7 +271,7 @@ pub(crate) fn membership(control: &Control, rank: usize) -> Membership {
 #[cfg(test)]
 mod tests {
     use super::{EXITED, FailureCause, InitError, Members, Observer, Ordering};
-    use crate::{Config, ShmComm, names};
+    use crate::{Config, ShmComm, job::names};
     use cobre_comm_trait::CommError;
 
     /// A rank that ends between taking its place and counting itself: its end may be told before anybody

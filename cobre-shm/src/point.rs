@@ -31,7 +31,7 @@ mod imp {
     #[must_use]
     pub fn block_of(rank: usize, size: usize) -> core::ops::Range<usize> {
         assert!(rank < size);
-        let geometry = crate::layout::Geometry::with_staging(size, 0);
+        let geometry = crate::memory::layout::Geometry::with_staging(size, 0);
         geometry.block_offset(rank)..geometry.block_offset(rank + 1)
     }
 }

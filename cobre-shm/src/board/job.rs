@@ -8,10 +8,12 @@ use super::{
     record::{Record, RecordLatch, State},
 };
 use crate::{
-    activity::{self, Activity},
-    cell::{ABSENT, JOINED, Members},
-    control::Control,
-    primitive::Ordering,
+    call::activity::{self, Activity},
+    memory::control::Control,
+    sync::{
+        cell::{ABSENT, JOINED, Members},
+        primitive::Ordering,
+    },
 };
 
 /// The record of one rank in the control region.

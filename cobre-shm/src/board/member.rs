@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::record::{Record, State};
-use crate::activity::Activity;
+use crate::call::activity::Activity;
 
 /// One member of a job or a standing board, as it was when it was read.
 #[derive(Clone, Debug, PartialEq)]

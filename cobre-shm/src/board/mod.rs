@@ -23,29 +23,18 @@
 //!
 //! A record is never torn: see the page about the board in the specification.
 
-#[cfg(not(loom))]
 pub(crate) mod job;
-pub(crate) mod latch;
-#[cfg(not(loom))]
 mod member;
-#[cfg(not(loom))]
 mod policy;
-#[cfg(not(loom))]
 mod publisher;
-#[cfg(not(loom))]
 mod record;
-#[cfg(not(loom))]
 pub(crate) mod refresher;
-#[cfg(not(loom))]
 mod route;
-#[cfg(not(loom))]
 mod service;
-#[cfg(all(not(loom), feature = "boards"))]
+#[cfg(feature = "boards")]
 pub mod standing;
 
-#[cfg(not(loom))]
 pub(crate) use self::record::RecordLatch;
-#[cfg(not(loom))]
 pub use self::{
     member::Member,
     policy::{
@@ -58,7 +47,6 @@ pub use self::{
 
 /// The clock of records: nanoseconds of the monotonic clock, the same for all processes of the
 /// machine.
-#[cfg(not(loom))]
 #[must_use]
 pub fn now() -> u64 {
     crate::sys::clock::now()

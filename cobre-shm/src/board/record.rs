@@ -2,7 +2,7 @@
 
 use core::{fmt, time::Duration};
 
-use super::latch::Latch;
+use crate::sync::latch::Latch;
 
 /// Words of a record; the table is in the specification.
 const WORDS: usize = 24;

@@ -8,7 +8,10 @@ use core::ops::Range;
 use cobre_comm_trait::CommData;
 
 use super::{EXCHANGED, JobRounds, copy_inline, copy_piece, piece_bytes};
-use crate::{cell::INLINE_BYTES, round::Audience, staging, wait::Stopped};
+use crate::{
+    memory::staging,
+    sync::{cell::INLINE_BYTES, round::Audience, wait::Stopped},
+};
 
 /// Where each rank's elements go, in elements of `width` bytes.
 #[derive(Clone, Copy, Debug)]

@@ -12,12 +12,12 @@ use cobre_comm_trait::{ReduceOp, Reducible, block_range};
 
 use super::{EXCHANGED, JobRounds, piece_bytes};
 use crate::{
-    cell::INLINE_BYTES,
-    control::Control,
-    reduce,
-    round::Audience,
-    staging::{self, LINE},
-    wait::Stopped,
+    collective::reduce,
+    memory::{
+        control::Control,
+        staging::{self, LINE},
+    },
+    sync::{cell::INLINE_BYTES, round::Audience, wait::Stopped},
 };
 
 /// Up to this many bytes of all ranks together, folding everything everywhere costs less than the
@@ -190,12 +190,12 @@ mod tests {
 
     use super::{JobRounds, inline, redundant, shared_out};
     use crate::{
-        calls::{Element, Signature},
-        cell::INLINE_BYTES,
-        config::Config,
-        core::Core,
-        forming,
-        wait::Stopped,
+        call::{
+            core::Core,
+            log::{Element, Signature},
+        },
+        job::{config::Config, forming},
+        sync::{cell::INLINE_BYTES, wait::Stopped},
     };
 
     type Variant<T> = fn(&mut JobRounds<'_>, &[T], &mut [T], ReduceOp) -> Result<(), Stopped>;

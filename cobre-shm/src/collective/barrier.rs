@@ -1,7 +1,7 @@
 //! Barrier: one exchange without payload.
 
 use super::JobRounds;
-use crate::{round::Audience, wait::Stopped};
+use crate::sync::{round::Audience, wait::Stopped};
 
 /// Returns when every rank has arrived.
 pub(crate) fn barrier(rounds: &mut JobRounds<'_>) -> Result<(), Stopped> {

@@ -1,10 +1,13 @@
 //! Broadcast: the root publishes piece after piece; the others arrive and read.
 //!
 //! The root waits for nobody, except that a buffer is written again only when its readers have moved
-//! on ([`Rounds::open`](crate::round::Rounds::open)), so it is at most two pieces ahead.
+//! on ([`Rounds::open`](crate::sync::round::Rounds::open)), so it is at most two pieces ahead.
 
 use super::{EXCHANGED, JobRounds, PIPELINED, copy_inline, copy_piece, piece_bytes};
-use crate::{cell::INLINE_BYTES, round::Audience, staging, wait::Stopped};
+use crate::{
+    memory::staging,
+    sync::{cell::INLINE_BYTES, round::Audience, wait::Stopped},
+};
 
 /// Copies `buffer` of `root` to everybody's.
 pub(crate) fn broadcast(

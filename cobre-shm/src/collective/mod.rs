@@ -7,13 +7,17 @@ mod allgatherv;
 mod allreduce;
 mod barrier;
 mod broadcast;
+pub(crate) mod reduce;
 
 pub(crate) use allgatherv::{Layout, allgatherv, gather_all};
 pub(crate) use allreduce::allreduce;
 pub(crate) use barrier::barrier;
 pub(crate) use broadcast::broadcast;
 
-use crate::{cell::INLINE_BYTES, control::Control, round::Rounds, staging};
+use crate::{
+    memory::{control::Control, staging},
+    sync::{cell::INLINE_BYTES, round::Rounds},
+};
 
 /// One rank's way through the rounds of one collective of a real job.
 pub(crate) type JobRounds<'a> = Rounds<'a, Control>;

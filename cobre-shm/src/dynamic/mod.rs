@@ -26,10 +26,12 @@ use cobre_comm_trait::{CommData, CommError, Operation};
 
 pub use self::{chunking::Chunking, error::WorkError};
 use crate::{
-    calls::{Element, Signature},
+    call::{
+        core::{Core, Site},
+        log::{Element, Signature},
+    },
     collective,
-    core::{Core, Site},
-    primitive::{AtomicU8, AtomicU64, Ordering},
+    sync::primitive::{AtomicU8, AtomicU64, Ordering},
     window::{self, ShmRegion, WindowOptions},
 };
 

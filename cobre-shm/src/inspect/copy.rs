@@ -4,11 +4,13 @@ use core::mem::{offset_of, size_of};
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 use crate::{
-    calls::{CallLog, ENTRIES},
-    control::Control,
-    layout::{Geometry, Header, RankBlock},
-    primitive::{Ordering, fence},
-    segment::Segment,
+    call::log::{CallLog, ENTRIES},
+    memory::{
+        control::Control,
+        layout::{Geometry, Header, RankBlock},
+        segment::Segment,
+    },
+    sync::primitive::{Ordering, fence},
 };
 
 /// How often a block is read again because its last call was being written.
@@ -58,11 +60,9 @@ mod tests {
 
     use super::of;
     use crate::{
-        calls::{ENTRIES, Element, Signature},
-        control::Control,
-        layout::Geometry,
-        primitive::{AtomicU32, Ordering, spin_hint},
-        segment::Segment,
+        call::log::{ENTRIES, Element, Signature},
+        memory::{control::Control, layout::Geometry, segment::Segment},
+        sync::primitive::{AtomicU32, Ordering, spin_hint},
         sys::shm,
     };
 

@@ -19,18 +19,22 @@ use std::{
 
 use cobre_comm_trait::CommError;
 
-pub use crate::identify::Strange;
+pub use crate::memory::identify::Strange;
 use crate::{
-    activity::{self, Activity},
     board::{self, Record, State},
-    cell::Members,
-    config,
-    control::Control,
-    explain, failure, identify,
-    layout::{DEFAULT_STAGING, Geometry, LAYOUT_VERSION, MAGIC, RankBlock},
+    call::{
+        activity::{self, Activity},
+        explain,
+    },
+    job::config,
+    memory::{
+        control::Control,
+        identify,
+        layout::{DEFAULT_STAGING, Geometry, LAYOUT_VERSION, MAGIC, RankBlock},
+    },
     observer::{self, Membership},
     point,
-    primitive::Ordering,
+    sync::{cell::Members, failure, primitive::Ordering},
     sys::lock,
 };
 

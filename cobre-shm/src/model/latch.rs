@@ -8,7 +8,7 @@ use loom::{
     thread,
 };
 
-use crate::board::latch::Latch;
+use crate::sync::latch::Latch;
 
 /// Whatever a reader gets is one update, whole, while the writer rewrites the copy it began with.
 #[test]

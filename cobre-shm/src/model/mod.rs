@@ -1,4 +1,4 @@
-//! Model checking of the production modules `wait`, `round` and `failure` with loom.
+//! Model checking of the production modules in `sync` with loom.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p cobre-shm --lib --release` explores every interleaving (up
 //! to a bound of preemptions where three ranks take part) and every value that a weakly ordered
@@ -13,7 +13,7 @@ mod tests;
 
 use loom::sync::Arc;
 
-use crate::{
+use crate::sync::{
     cell::{FailureWord, Members, RankCell},
     failure::{self, Failure},
     primitive::AtomicU64,

@@ -5,7 +5,7 @@ use loom::{
     thread,
 };
 
-use crate::recording::ring::{Place, last, push};
+use crate::sync::ring::{Place, last, push};
 
 /// Whatever a reader gets are events of the writer's, whole and one after the other, although the writer
 /// goes round the ring meanwhile.

@@ -4,7 +4,7 @@ use cobre_comm_trait::{FailureCause, Operation};
 use loom::{sync::Arc, thread};
 
 use super::Heap;
-use crate::{
+use crate::sync::{
     cell::{LEFT, Members},
     failure::{self, Failure, Kind},
     round::{Audience, RoundState, Rounds},

@@ -7,7 +7,7 @@ use core::fmt;
     expect(unused_imports, reason = "the stub needs no policy")
 )]
 use super::Policy;
-use crate::segment::Segment;
+use crate::memory::segment::Segment;
 
 /// Why memory lies where the kernel likes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A histogram of times with buckets of nearly constant relative width.
 
-use crate::primitive::{AtomicU32, Ordering};
+use crate::sync::primitive::{AtomicU32, Ordering};
 
 /// Four per octave, and one below and one above all.
 const BUCKETS: usize = 128;

@@ -4,12 +4,12 @@
 
 use core::{mem::size_of, slice};
 
-use super::{Recording, histogram::Counts, ring::Place, timeline::TimelineMemory};
+use super::{Recording, histogram::Counts, timeline::TimelineMemory};
+use crate::sync::ring::Place;
 use crate::{
-    layout::PAGE,
-    primitive::{AtomicU32, AtomicU64},
-    segment::Segment,
-    sites::{SITES, SiteTable},
+    call::sites::{SITES, SiteTable},
+    memory::{layout::PAGE, segment::Segment},
+    sync::primitive::{AtomicU32, AtomicU64},
 };
 
 /// One per call site, and row 0 for those that have no place in the table.
@@ -40,7 +40,7 @@ pub(crate) const FIXED_RECORD_BYTES: usize = size_of::<Fixed>();
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Row {
-    /// As [`crate::failure::operation_code`] numbers it; of row 0 the last one.
+    /// As [`crate::sync::failure::operation_code`] numbers it; of row 0 the last one.
     pub(super) operation: AtomicU32,
     pub(super) calls: AtomicU64,
     pub(super) bytes: AtomicU64,

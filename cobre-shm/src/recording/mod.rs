@@ -3,29 +3,21 @@
 //! The record of a rank lies in the job's memory, so it outlives the rank. See the page "Recording"
 //! of the specs. `memory` says which bytes there are, `recorder` writes them, `read` reads them.
 
-#[cfg(not(loom))]
 mod histogram;
-#[cfg(all(not(loom), feature = "tracing"))]
+#[cfg(feature = "tracing")]
 mod layer;
-#[cfg(not(loom))]
 mod memory;
-#[cfg(not(loom))]
 mod read;
-#[cfg(not(loom))]
 mod recorder;
-pub(crate) mod ring;
-#[cfg(not(loom))]
 mod timeline;
 
-#[cfg(not(loom))]
 pub use self::{
     histogram::Histogram,
     read::{Event, EventKind, RankRecord, SiteRecord, Timeline},
 };
-#[cfg(all(not(loom), feature = "tracing"))]
+#[cfg(feature = "tracing")]
 pub use layer::TraceLayer;
 
-#[cfg(not(loom))]
 pub(crate) use self::{
     memory::{FIXED_RECORD_BYTES, Record, record_bytes, record_of},
     read::read,

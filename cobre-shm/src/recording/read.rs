@@ -8,12 +8,14 @@ use super::{
     Histogram,
     memory::{Record, Row},
     recorder::{CALL_BEGINS, CALL_ENDS, SPAN_BEGINS, SPAN_ENDS, WAIT_BEGINS, WAIT_ENDS},
-    ring,
 };
 use crate::{
-    failure::operation_from_code,
-    primitive::{AtomicU64, Ordering},
-    sites::SiteTable,
+    call::sites::SiteTable,
+    sync::{
+        failure::operation_from_code,
+        primitive::{AtomicU64, Ordering},
+        ring,
+    },
 };
 
 /// What one rank of a recorded job has written down. Times are nanoseconds of the monotonic clock.

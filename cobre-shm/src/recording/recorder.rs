@@ -7,17 +7,17 @@ use cobre_comm_trait::Operation;
 
 use super::{
     memory::{ROWS, Record},
-    ring,
     timeline::Spent,
 };
 use crate::{
-    calls::Signature,
-    control::Control,
-    core::Site,
-    failure::operation_code,
-    primitive::{AtomicU64, Ordering},
-    round::WaitWatch,
-    sites::SiteIndex,
+    call::{core::Site, log::Signature, sites::SiteIndex},
+    memory::control::Control,
+    sync::{
+        failure::operation_code,
+        primitive::{AtomicU64, Ordering},
+        ring,
+        round::WaitWatch,
+    },
     sys::clock,
 };
 

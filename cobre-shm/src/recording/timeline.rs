@@ -1,6 +1,6 @@
 //! Waiting and calling over the rank's time, in a fixed number of buckets that grow longer.
 
-use crate::primitive::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::primitive::{AtomicU32, AtomicU64, Ordering};
 
 /// Between half of them and all are in use.
 const BUCKETS: usize = 512;

@@ -82,7 +82,7 @@ pub(crate) fn is_same(one: &File, other: &File) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::{create, is_held, remove_abandoned};
-    use crate::{names, sys::shm};
+    use crate::{job::names, sys::shm};
 
     #[test]
     fn a_name_is_removed_only_when_its_maker_is_gone() {

@@ -49,7 +49,7 @@ fn parent(pid: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::{ancestor_with, has_open, parent};
-    use crate::{names, sys::shm};
+    use crate::{job::names, sys::shm};
 
     #[test]
     fn an_open_object_is_found_once_its_name_is_gone() {

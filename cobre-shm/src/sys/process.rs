@@ -151,7 +151,7 @@ pub(crate) fn processors(pid: u32) -> Option<Vec<usize>> {
 mod tests {
     use super::generation;
     use crate::{
-        segment::Segment,
+        memory::segment::Segment,
         sys::{lock::LockFile, shm},
     };
     use std::{io::Read, os::fd::AsRawFd};

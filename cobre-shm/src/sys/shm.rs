@@ -41,7 +41,7 @@ pub(crate) fn unnamed() -> io::Result<File> {
     }
     // A file system that cannot do that: a name for as long as it takes to remove it. A sweep may
     // be faster.
-    let name = crate::names::random_job_name();
+    let name = crate::job::names::random_job_name();
     let file = create(&name)?;
     let _ = unlink(&name);
     Ok(file)

@@ -9,12 +9,11 @@ use std::{
 use super::{create::Extent, huge::SmallPages, options::HugePages};
 use crate::{
     collective::{self, JobRounds},
-    config,
-    layout::PAGE,
+    job::config,
+    memory::{layout::PAGE, segment::Segment},
     numa::{self, Placement, Policy, Unplaced},
-    segment::Segment,
+    sync::wait::Stopped,
     topology::{Machine, Place},
-    wait::Stopped,
 };
 
 /// What was asked for, and what came of it.

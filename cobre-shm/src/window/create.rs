@@ -1,4 +1,4 @@
-//! Creation: the leader makes an object without a name ([`crate::object`]); everybody maps it and
+//! Creation: the leader makes an object without a name ([`crate::memory::object`]); everybody maps it and
 //! reserves the pages of its own parts, which so lie near their owner; everybody shows how that went.
 //! If anybody failed, all fail.
 
@@ -15,13 +15,18 @@ use super::{
     populate,
 };
 use crate::{
-    calls::Signature,
+    call::{
+        core::{Core, Site},
+        log::Signature,
+    },
     collective::{self, JobRounds},
-    core::{Core, Site},
-    layout::PAGE,
-    object::{self, Agreed, Refused},
-    point, room,
-    segment::Segment,
+    memory::{
+        layout::PAGE,
+        object::{self, Agreed, Refused},
+        room,
+        segment::Segment,
+    },
+    point,
 };
 
 /// The bytes of a window.

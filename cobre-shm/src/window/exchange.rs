@@ -15,11 +15,12 @@ use super::{
     options::WindowOptions,
 };
 use crate::{
-    calls::{Element, Signature, hash_counts},
-    collective,
-    core::{Core, Site},
-    layout::PAGE,
-    reduce,
+    call::{
+        core::{Core, Site},
+        log::{Element, Signature, hash_counts},
+    },
+    collective::{self, reduce},
+    memory::layout::PAGE,
 };
 
 /// An exchange in a window.

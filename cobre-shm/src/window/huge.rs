@@ -9,11 +9,9 @@ use std::{fs, fs::File, io, path::Path};
 use super::options::HugePages;
 use crate::{
     collective::{self, JobRounds},
-    layout::PAGE,
-    object,
-    segment::Segment,
+    memory::{layout::PAGE, object, segment::Segment},
+    sync::wait::Stopped,
     sys::{memory, shm},
-    wait::Stopped,
 };
 
 /// Which huge pages the kernel gives to memory files.

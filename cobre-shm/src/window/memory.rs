@@ -7,14 +7,15 @@ use cobre_comm_trait::{CommData, Operation};
 
 use super::{arrange::Arrangement, create::Made, options::WindowPlacement, populate};
 use crate::{
-    calls::{Element, Signature},
-    core::Core,
-    layout::PAGE,
+    call::{
+        core::Core,
+        log::{Element, Signature},
+    },
+    memory::{layout::PAGE, segment::Segment},
     numa,
-    segment::Segment,
 };
 
-/// Where a fence leads; in its signature, and in [`crate::calls`] for people.
+/// Where a fence leads; in its signature, and in [`crate::call::log`] for people.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Towards {
     Read = 0,

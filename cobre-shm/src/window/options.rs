@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::huge::SmallPages;
 use crate::{
     numa::{PagesPerNode, Placement},
-    round::mix,
+    sync::round::mix,
 };
 
 /// Whether the pages of a window shall be huge: 2 MiB on x86. Fewer of them cover a large table, so

@@ -22,10 +22,12 @@ use super::{
     region::FailOnUnwind,
 };
 use crate::{
-    calls::{Element, Signature},
+    call::{
+        core::{Core, Site},
+        log::{Element, Signature},
+    },
     collective,
-    core::{Core, Site},
-    object::{self, Refused},
+    memory::object::{self, Refused},
 };
 
 /// A pool in a window.

@@ -4,7 +4,10 @@
 use core::ops::Range;
 use std::{fs::File, io, thread};
 
-use crate::{layout::PAGE, segment::Segment, sys::shm};
+use crate::{
+    memory::{layout::PAGE, segment::Segment},
+    sys::shm,
+};
 
 /// The kernel zeroes this much in some hundredths of a second: below it another thread costs more
 /// than it saves.
@@ -69,7 +72,10 @@ fn touch_with(threads: usize, segment: &Segment, start: usize, len: usize) -> io
 #[cfg(test)]
 mod tests {
     use super::{touch, touch_with};
-    use crate::{layout::PAGE, segment::Segment, sys::shm};
+    use crate::{
+        memory::{layout::PAGE, segment::Segment},
+        sys::shm,
+    };
     use std::os::unix::fs::MetadataExt;
 
     #[test]

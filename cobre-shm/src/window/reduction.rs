@@ -15,11 +15,12 @@ use super::{
     options::WindowOptions,
 };
 use crate::{
-    calls::{Element, Signature},
-    collective,
-    core::{Core, Site},
-    layout::PAGE,
-    reduce,
+    call::{
+        core::{Core, Site},
+        log::{Element, Signature},
+    },
+    collective::{self, reduce},
+    memory::layout::PAGE,
 };
 
 /// A reduction in a window.

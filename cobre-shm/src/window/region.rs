@@ -16,10 +16,12 @@ use super::{
     reader::ShmReader,
 };
 use crate::{
-    calls::{Element, Signature},
+    call::{
+        core::{Core, Site},
+        log::{Element, Signature},
+    },
     collective,
-    core::{Core, Site},
-    failure::Kind,
+    sync::failure::Kind,
 };
 
 /// A window in its write epoch.

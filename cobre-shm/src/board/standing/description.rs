@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::board::route::DEFAULT_STALENESS;
-use crate::config::{DEFAULT_STATUS_INTERVAL, MIN_STATUS_INTERVAL, check_name};
+use crate::job::config::{DEFAULT_STATUS_INTERVAL, MIN_STATUS_INTERVAL, check_name};
 
 /// The most members of one board.
 const MAX_MEMBERS: usize = 1 << 16;

@@ -9,9 +9,8 @@ use std::{fs::File, io, os::unix::fs::FileExt};
 use super::{description::Description, error::BoardError};
 use crate::{
     board::{Member, Record, RecordLatch, record::State},
-    layout::PAGE,
-    primitive::{AtomicU32, AtomicU64},
-    segment::Segment,
+    memory::{layout::PAGE, segment::Segment},
+    sync::primitive::{AtomicU32, AtomicU64},
     sys::{lock, shm},
 };
 

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     board::{Publisher, RecordLatch, State, publisher::Home, refresher::Refresher},
-    exit::Live,
-    primitive::Ordering,
-    segment::Segment,
+    job::exit::Live,
+    memory::segment::Segment,
+    sync::primitive::Ordering,
     sys::{lock::LockFile, process, shm},
 };
 

@@ -13,8 +13,8 @@ use crate::{
         Candidate, Choice, LeastLoaded, Load, Member, Policy, Record,
         route::{self},
     },
-    primitive::Ordering,
-    segment::Segment,
+    memory::segment::Segment,
+    sync::primitive::Ordering,
     sys::{
         clock,
         lock::{self, LockFile},
