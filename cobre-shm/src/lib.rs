@@ -54,6 +54,8 @@ mod cobre_comm;
 mod collective;
 #[cfg(not(loom))]
 mod communicator;
+#[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
+mod documented;
 #[cfg(not(loom))]
 mod dynamic;
 #[cfg(not(loom))]

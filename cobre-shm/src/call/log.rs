@@ -379,3 +379,38 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
+mod documented {
+    use super::{CallLog, ENTRIES, Entry, PRIMITIVES};
+    use crate::documented::{expect, expect_words, fields};
+    use cobre_comm_trait::ReduceOp;
+
+    #[test]
+    fn the_page_states_the_call_log() {
+        let log = fields!(CallLog { ended, entries });
+        expect("### Call log", log, size_of::<CallLog>());
+        expect_words(&format!(
+            "{ENTRIES} entries of {} bytes",
+            size_of::<Entry>()
+        ));
+        let entry = fields!(Entry {
+            number,
+            what,
+            element,
+            count,
+            other,
+            detail,
+            signature
+        });
+        expect("#### Entry", entry, size_of::<Entry>());
+    }
+
+    #[test]
+    fn the_page_states_the_codes() {
+        let reductions = ReduceOp::ALL.map(|op| format!("{op:?}")).join(", ");
+        expect_words(&format!("Reductions, from 1: {reductions}."));
+        let types = PRIMITIVES.join(", ");
+        expect_words(&format!("Element codes, from 1: {types};"));
+    }
+}

@@ -133,3 +133,17 @@ impl SiteIndex {
         self.entered
     }
 }
+
+#[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
+mod documented {
+    use super::{SITES, Site, SiteTable};
+    use crate::documented::{expect, expect_words, fields};
+
+    #[test]
+    fn the_page_states_the_call_sites() {
+        let site = fields!(Site { length, line, name });
+        expect("### Call sites", site, size_of::<Site>());
+        expect_words(&format!("{SITES} places of {} bytes", size_of::<Site>()));
+        assert_eq!(size_of::<SiteTable>(), SITES * size_of::<Site>());
+    }
+}

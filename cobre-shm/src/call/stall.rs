@@ -97,3 +97,22 @@ pub(crate) fn read(control: &Control, rank: usize) -> Stall {
 fn load(word: &AtomicU64) -> u64 {
     word.load(Ordering::Relaxed)
 }
+
+#[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
+mod documented {
+    use super::{Entry, NAMED, StallRecord};
+    use crate::documented::{expect, expect_words, fields};
+
+    #[test]
+    fn the_page_states_the_stall_record() {
+        let record = fields!(StallRecord {
+            waited,
+            missing,
+            named
+        });
+        expect("### Stall record", record, size_of::<StallRecord>());
+        let entry = fields!(Entry { rank, glimpse });
+        expect("#### Missing rank", entry, size_of::<Entry>());
+        expect_words(&format!("the first {NAMED} missing ranks"));
+    }
+}

@@ -328,13 +328,26 @@ mod tests {
         Config::from_variables(get).map_err(|error| error.to_string())
     }
 
+    const VARIABLES: [&str; 10] = [
+        super::BACKEND_VAR,
+        super::NAME_VAR,
+        super::RANK_VAR,
+        super::SIZE_VAR,
+        super::LAUNCHER_VAR,
+        super::STAGING_VAR,
+        super::ATTACH_TIMEOUT_VAR,
+        super::STATUS_INTERVAL_VAR,
+        super::WAIT_VAR,
+        super::TIMEOUT_VAR,
+    ];
+
     const JOB: [(&str, &str); 3] = [
         ("COBRE_SHM_NAME", "/job"),
         ("COBRE_SHM_RANK", "1"),
         ("COBRE_SHM_SIZE", "4"),
     ];
 
-    fn job_with(name: &'static str, value: &'static str) -> Result<Option<Config>, String> {
+    fn job_with(name: &'static str, value: &str) -> Result<Option<Config>, String> {
         let mut variables: Vec<_> = JOB.into_iter().filter(|(n, _)| *n != name).collect();
         variables.push((name, value));
         parse(&variables)
@@ -424,6 +437,37 @@ mod tests {
             message.starts_with("COBRE_SHM_STATUS_INTERVAL=\"0.000000001\""),
             "{message}"
         );
+    }
+
+    /// What the book quotes is what is said.
+    #[test]
+    #[cfg(all(target_pointer_width = "64", target_endian = "little"))]
+    fn the_book_quotes_these_messages() {
+        let page = include_str!("../../../specs/src/reference/environment.md");
+        let rows = crate::documented::table(page, "### Errors");
+        let mut checked = 0;
+        for row in rows {
+            let quoted = row[1].trim_matches('`').trim_end_matches('…').trim_end();
+            let message = match quoted.split_once("=\"") {
+                Some(("COBRE_SHM_NUMA_INTERLEAVE", _)) => continue,
+                Some((variable, rest)) => {
+                    let (value, _) = rest.split_once('"').unwrap();
+                    let variable = VARIABLES.into_iter().find(|known| *known == variable);
+                    job_with(variable.unwrap(), value).unwrap_err()
+                }
+                None if quoted.contains("COBRE_COMM_BACKEND is shm") => {
+                    parse(&[("COBRE_COMM_BACKEND", "shm")]).unwrap_err()
+                }
+                None if quoted.contains("is not set") => parse(&JOB[..2]).unwrap_err(),
+                None => continue,
+            };
+            assert!(
+                message.starts_with(quoted),
+                "{message}: the book has {quoted}"
+            );
+            checked += 1;
+        }
+        assert!(checked > 10);
     }
 
     #[test]

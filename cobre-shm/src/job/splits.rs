@@ -181,3 +181,17 @@ mod tests {
         });
     }
 }
+
+#[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
+mod documented {
+    use super::{PLACES, Place, SplitTable};
+    use crate::documented::{expect, expect_words, fields};
+
+    #[test]
+    fn the_page_states_the_split_communicators() {
+        let place = fields!(Place { fd, inode });
+        expect("### Split communicators", place, size_of::<Place>());
+        expect_words(&format!("{PLACES} places of {} bytes", size_of::<Place>()));
+        assert_eq!(size_of::<SplitTable>(), PLACES * size_of::<Place>());
+    }
+}

@@ -233,8 +233,8 @@ impl Geometry {
 #[cfg(test)]
 mod tests {
     use super::{
-        CallLog, FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MIN_SLOT, PAGE, RankBlock,
-        RankCell, RecordLatch, Recording, SiteTable, StallRecord,
+        Arrivals, DEFAULT_STAGING, FINGERPRINT, FailureWord, Geometry, Header, LAYOUT_VERSION,
+        MAGIC, MIN_SLOT, PAGE, RankBlock, Ready, Recording,
     };
     use core::mem::{offset_of, size_of};
 
@@ -248,38 +248,90 @@ mod tests {
     #[test]
     #[cfg(all(target_pointer_width = "64", target_endian = "little"))]
     fn the_specification_states_this_layout() {
-        let page = include_str!("../../../specs/src/protocol/layout.md");
-        let parts = [
-            ("cell", offset_of!(RankBlock, cell), size_of::<RankCell>()),
-            (
-                "call log",
-                offset_of!(RankBlock, calls),
-                size_of::<CallLog>(),
-            ),
-            (
-                "call sites",
-                offset_of!(RankBlock, sites),
-                size_of::<SiteTable>(),
-            ),
-            (
-                "board",
-                offset_of!(RankBlock, board),
-                size_of::<RecordLatch>(),
-            ),
-            (
-                "stall record",
-                offset_of!(RankBlock, stall),
-                size_of::<StallRecord>(),
-            ),
+        use crate::documented::{expect, expect_words, fields, nested};
+
+        let mut header = fields!(Header {
+            magic,
+            version,
+            size,
+            fingerprint,
+            slot_bytes,
+            founder,
+            launched,
+            parent,
+            recording,
+            trace_events,
+            cores,
+            joined,
+            ready,
+            failure,
+        });
+        // The last three have lines of their own.
+        header.truncate(11);
+        header.extend(nested(
+            "joined",
+            offset_of!(Header, joined),
+            fields!(Arrivals { count }),
+        ));
+        header.extend(nested(
+            "ready",
+            offset_of!(Header, ready),
+            fields!(Ready { flag }),
+        ));
+        header.extend(nested(
+            "failure",
+            offset_of!(Header, failure),
+            fields!(FailureWord { code }),
+        ));
+        expect("## Header", header, size_of::<Header>());
+
+        let mut block = fields!(RankBlock {
+            cell,
+            calls,
+            sites,
+            board,
+            stall,
+            splits,
+        });
+        let names = [
+            "cell",
+            "call log",
+            "call sites",
+            "board",
+            "stall record",
+            "split communicators",
         ];
-        let rows = parts.map(|(part, offset, size)| format!("| {offset} | {size} | {part}"));
-        let version = format!("Layout version {LAYOUT_VERSION},");
-        let fingerprint = format!("`{FINGERPRINT:#x}`");
-        for stated in rows.into_iter().chain([version, fingerprint]) {
-            assert!(
-                page.contains(&stated),
-                "specs/src/protocol/layout.md does not say: {stated}"
-            );
+        for ((field, ..), name) in block.iter_mut().zip(names) {
+            *field = name.to_owned();
+        }
+        expect("## Block of a rank", block, size_of::<RankBlock>());
+
+        expect_words(&format!("Layout version {LAYOUT_VERSION},"));
+        expect_words(&format!("`version`: {LAYOUT_VERSION}"));
+        expect_words(&format!("`{MAGIC:#x}`"));
+        expect_words(&format!("it is `{FINGERPRINT:#x}`"));
+    }
+
+    #[test]
+    #[cfg(all(target_pointer_width = "64", target_endian = "little"))]
+    fn the_book_states_the_memory_of_a_job() {
+        use crate::documented::{number, table};
+
+        let page = include_str!("../../../specs/src/reference/memory.md");
+        let rows = table(page, "## The control region");
+        assert!(rows.len() > 5);
+        for row in rows {
+            let row: Vec<usize> = row.iter().map(|cell| number(cell) as usize).collect();
+            let geometry = Geometry::with_staging(row[0], DEFAULT_STAGING);
+            let (staging, total) = (geometry.staging_offset(), geometry.total_bytes());
+            let computed = [
+                geometry.slot_bytes(),
+                total - staging,
+                staging,
+                total,
+                total / row[0],
+            ];
+            assert_eq!(row[1..], computed, "{} ranks", row[0]);
         }
     }
 

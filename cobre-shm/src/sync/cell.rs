@@ -193,3 +193,65 @@ impl RankCell {
         }
     }
 }
+
+#[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
+mod documented {
+    use super::{
+        ABORTED, ABSENT, Doorbell, EXITED, JOINED, LEFT, PANICKED, Presence, RankCell, Sleepers,
+        Slot, Waiting,
+    };
+    use crate::documented::{expect, fields, nested, numbered};
+    use core::mem::{offset_of, size_of};
+
+    #[test]
+    fn the_page_states_the_cell() {
+        let parts = fields!(RankCell {
+            slots,
+            bell,
+            sleepers,
+            presence,
+            waiting
+        });
+        assert_eq!(parts[0].2, 2 * size_of::<Slot>());
+        let slot = |parity: &str, at| (format!("slot of {parity} rounds"), at, size_of::<Slot>());
+        let mut cell = vec![slot("even", 0), slot("odd", size_of::<Slot>())];
+        let bell = fields!(Doorbell { word });
+        cell.extend(nested("bell", offset_of!(RankCell, bell), bell));
+        let sleepers = fields!(Sleepers { count });
+        cell.extend(nested("sleepers", offset_of!(RankCell, sleepers), sleepers));
+        let presence = fields!(Presence {
+            state,
+            pid,
+            pid_namespace,
+            exit_code,
+            saw_failure,
+            place,
+            processor
+        });
+        cell.extend(nested("presence", offset_of!(RankCell, presence), presence));
+        let waiting = fields!(Waiting { peer, since });
+        cell.extend(nested("waiting", offset_of!(RankCell, waiting), waiting));
+        expect("### Cell", cell, size_of::<RankCell>());
+
+        let slot = fields!(Slot {
+            stamp,
+            signature,
+            payload
+        });
+        expect("#### Slot", slot, size_of::<Slot>());
+    }
+
+    #[test]
+    fn the_page_states_what_becomes_of_a_rank() {
+        let states = [
+            (ABSENT, "absent"),
+            (JOINED, "joined"),
+            (LEFT, "left"),
+            (PANICKED, "panicked"),
+            (ABORTED, "aborted"),
+            (EXITED, "exited"),
+        ];
+        let states = states.map(|(value, name)| (u64::from(value), name.to_owned()));
+        assert_eq!(numbered("#### Presence", 1), states);
+    }
+}

@@ -257,3 +257,45 @@ mod tests {
         assert_eq!(Failure::decode(0), None);
     }
 }
+
+#[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
+mod documented {
+    use super::{Failure, Kind, OPERATIONS};
+    use crate::documented::{expect_words, numbered};
+    use cobre_comm_trait::FailureCause;
+
+    #[test]
+    fn the_page_states_the_operations() {
+        let names = OPERATIONS.map(|operation| operation.to_string());
+        expect_words(&format!("Operations, from 1: {}.", names.join(", ")));
+    }
+
+    #[test]
+    fn the_page_states_every_kind_of_failure() {
+        let causes = [
+            FailureCause::Exited(None),
+            FailureCause::Exited(Some(1)),
+            FailureCause::Signaled(9),
+            FailureCause::Panicked,
+            FailureCause::Died,
+        ];
+        let kinds = causes.map(Kind::RankFailed).into_iter().chain([
+            Kind::Aborted(1),
+            Kind::Mismatch(1),
+            Kind::Rejected,
+            Kind::SizeDiffers(2),
+            Kind::TakenTwice,
+            Kind::NeverCame,
+            Kind::NoRoom(28),
+            Kind::TimedOut(1),
+        ]);
+        let codes: Vec<u64> = kinds
+            .map(|kind| Failure::new(0, None, kind).encode() & 0xff)
+            .collect();
+        let stated: Vec<u64> = numbered("### Kinds of failure", 1)
+            .into_iter()
+            .map(|(code, _)| code)
+            .collect();
+        assert_eq!(stated, codes);
+    }
+}

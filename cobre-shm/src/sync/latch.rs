@@ -158,3 +158,18 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
+mod documented {
+    use super::Latch;
+    use crate::documented::{expect, fields};
+
+    type Record = Latch<24, 4>;
+
+    #[test]
+    fn the_page_states_the_board() {
+        assert_eq!(size_of::<Record>(), size_of::<crate::board::RecordLatch>());
+        let record = fields!(Record { updates, copies });
+        expect("### Board", record, size_of::<Record>());
+    }
+}

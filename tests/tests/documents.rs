@@ -1,0 +1,169 @@
+//! What the documents name is there: linked files and headings, source files, environment variables.
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Where the repository is.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The repository's files whose name ends with one of `endings`, what is built and downloaded aside.
+fn files(endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+fn documents() -> Vec<(PathBuf, String)> {
+    let documents = files(&[".md"]).into_iter();
+    documents
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// The text outside of code blocks: the prose, and the code spans in it.
+fn prose_and_spans(text: &str) -> (String, Vec<String>) {
+    let outside: Vec<&str> = text.split("\n```").step_by(2).collect();
+    let outside = outside.join("\n");
+    let spans = outside.split('`').skip(1).step_by(2);
+    (
+        outside.split('`').step_by(2).collect(),
+        spans.map(str::to_owned).collect(),
+    )
+}
+
+/// What stands between `open` and `close`, each time.
+fn between<'a>(text: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
+    let rest = text.split(open).skip(1);
+    rest.filter_map(move |rest| rest.split_once(close).map(|(inside, _)| inside))
+}
+
+/// The anchor that a heading gets.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    kept.chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut checked = 0;
+    for (path, text) in documents() {
+        for link in between(&prose_and_spans(&text).0, "](", ')') {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link}", path.display());
+            if !heading.is_empty() {
+                let page = fs::read_to_string(&target).unwrap();
+                let mut headings = page.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| anchor(line) == heading),
+                    "{}: {link}",
+                    path.display()
+                );
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "{checked}");
+}
+
+#[test]
+fn every_source_file_that_is_named_is_there() {
+    let root = root();
+    let (mut checked, mut gone) = (0, Vec::new());
+    for (path, text) in documents() {
+        // What a past run measured may name what has gone since.
+        if path.ends_with("benches/RESULTS.md") || path.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        let folder = path.parent().unwrap();
+        for span in prose_and_spans(&text).1 {
+            let is_path = span.contains('/') && !span.contains([' ', '<', '*', '$', '{']);
+            let is_source = [".rs", ".sh", ".c", ".py", ".md", "/"]
+                .iter()
+                .any(|ending| span.ends_with(ending));
+            if !is_path || !is_source || span.starts_with(['/', '~']) {
+                continue;
+            }
+            // Written from the root, from the document, or from a crate that the page is about.
+            let from = [root.as_path(), folder, &root.join("cobre-shm/src")];
+            if !from.iter().any(|from| from.join(&span).exists()) {
+                gone.push(format!("{}: {span}", path.display()));
+            }
+            checked += 1;
+        }
+    }
+    assert!(gone.is_empty(), "{gone:#?}");
+    assert!(checked > 30, "{checked}");
+}
+
+/// The names that begin like our variables.
+fn variables(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit();
+    let words = text.split(|c: char| !is_part(c));
+    words
+        .filter(|word| word.starts_with("COBRE_") && !word.ends_with('_'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_book_has_the_variables_that_the_programs_have_and_no_others() {
+    let page = root().join("specs/src/reference/environment.md");
+    let stated = variables(&fs::read_to_string(page).unwrap());
+    let sources = files(&[".rs", ".sh"]).into_iter();
+    let (mut published, mut anywhere) = (BTreeSet::new(), BTreeSet::new());
+    for path in sources {
+        let text = fs::read_to_string(&path).unwrap();
+        // Quoted: what a program asks for or sets.
+        let quoted = text
+            .split('"')
+            .filter(|word| variables(word).contains(*word));
+        let inside = path.strip_prefix(root()).unwrap();
+        let is_published = inside
+            .components()
+            .nth(1)
+            .is_some_and(|part| part.as_os_str() == "src")
+            && inside.to_string_lossy().starts_with("cobre-");
+        if is_published {
+            published.extend(quoted.map(str::to_owned));
+        }
+        anywhere.extend(variables(&text));
+    }
+    assert!(published.len() > 10, "{published:?}");
+    let missing: Vec<_> = published.difference(&stated).collect();
+    assert!(missing.is_empty(), "not in the book: {missing:?}");
+    let gone: Vec<_> = stated.difference(&anywhere).collect();
+    assert!(gone.is_empty(), "only in the book: {gone:?}");
+}
