@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let area = own_solver::integrate(&comm, 0.0, 1.0, 10_000_000, |x| 4.0 / (1.0 + x * x))?;
     if comm.rank() == 0 {
-        println!("{} ranks, {} backend: {area:?}", comm.size(), backend());
+        println!("size {}, {} backend: {area:?}", comm.size(), backend());
     }
     Ok(())
 }

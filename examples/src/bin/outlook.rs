@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a program whose rank 0 talks to a person"
 )]
 
@@ -34,12 +35,17 @@ struct Arguments {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
     let comm = cobre_shm::init()?;
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Every rank has the same arguments; one says what it thinks of them.
+        Err(help) if comm.rank() == 0 => help.exit(),
+        Err(help) => std::process::exit(help.exit_code()),
+    };
     match compare(&comm, &arguments) {
         // The others do not know, and wait for this rank.
         Err(SddpError::Lp(error)) => {
-            println!("rank {}: {error}", comm.rank());
+            eprintln!("outlook: rank {}: {error}", comm.rank());
             comm.abort(1)
         }
         outcome => Ok(outcome?),

@@ -1,5 +1,7 @@
 //! The input: a system of reservoirs, plants, lines and demand, as TOML.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 /// The case that ships with the project.
@@ -121,6 +123,14 @@ pub enum CaseError {
         /// The name.
         name: String,
     },
+    /// A name that two things have.
+    #[error("case: two {kind}s are called `{name}`")]
+    SameName {
+        /// What they are.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A number out of range.
     #[error("case: {what} is {value}, but must be {wanted}")]
     OutOfRange {
@@ -215,6 +225,8 @@ impl Case {
         };
         positive("hours_per_stage", self.hours_per_stage)?;
         positive("the number of stages", self.stages.len() as f64)?;
+        positive("the number of regions", self.regions.len() as f64)?;
+        positive("the number of reservoirs", self.hydros.len() as f64)?;
         positive("inflow.openings", self.inflow.openings as f64)?;
         positive("training.iterations", self.training.iterations as f64)?;
         positive(
@@ -267,6 +279,9 @@ impl Case {
     }
 
     fn check_names(&self) -> Result<(), CaseError> {
+        unique("region", self.regions.iter().map(|region| &region.name))?;
+        unique("hydro", self.hydros.iter().map(|hydro| &hydro.name))?;
+        unique("thermal", self.thermals.iter().map(|plant| &plant.name))?;
         let region = |user: &str, name: &String| match self.region(name) {
             Some(_) => Ok(()),
             None => Err(unknown(user, "region", name)),
@@ -292,6 +307,20 @@ impl Case {
         }
         Ok(())
     }
+}
+
+fn unique<'a>(
+    kind: &'static str,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(), CaseError> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let name = name.clone();
+            return Err(CaseError::SameName { kind, name });
+        }
+    }
+    Ok(())
 }
 
 fn unknown(user: &str, kind: &'static str, name: &str) -> CaseError {
@@ -336,6 +365,22 @@ mod tests {
             error_after("downstream = \"Fenmouth\"", "downstream = \"Aldermoor\""),
             "case: the water of `Aldermoor` comes back to it"
         );
+        assert_eq!(
+            error_after("name = \"Eskford\"", "name = \"Fenmouth\""),
+            "case: two hydros are called `Fenmouth`"
+        );
         assert!(error_after("capacity_mw", "capacity").contains("unknown field `capacity`"));
+    }
+
+    #[test]
+    fn a_case_without_reservoirs_is_refused() {
+        let tables = TWO_RIVERS.split("[[");
+        let others = tables.filter(|table| !table.starts_with("hydro]]"));
+        let text = others.collect::<Vec<_>>().join("[[");
+        let error = Case::parse(&format!("hydro = []\n{text}")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "case: the number of reservoirs is 0, but must be finite and above 0"
+        );
     }
 }

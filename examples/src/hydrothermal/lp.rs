@@ -7,7 +7,8 @@
 //!
 //! An interior-point method starts every solve afresh: the result depends on the program alone, to
 //! the bit, and not on what was solved before. The whole solver leans on that (a test checks it).
-//! Its answers are exact only to a tolerance, so bounds use the objective of the dual.
+//! Its answers are exact only to a tolerance, so bounds use the objective of the dual: by weak
+//! duality it is not above the optimum.
 
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::SupportedConeT::{NonnegativeConeT, ZeroConeT};
@@ -105,7 +106,7 @@ impl Lp {
             // Both would forbid new right-hand sides.
             presolve_enable: false,
             input_sparse_dropzeros: false,
-            // Halves the time; these programs are small and well scaled.
+            // Halves the time; these programs are small and well scaled. See `LpSolver::solve`.
             iterative_refinement_enable: false,
             ..DefaultSettings::default()
         };
@@ -158,6 +159,17 @@ impl Optimum<'_> {
 }
 
 impl LpSolver {
+    /// Turns the refinement of each linear system's solution on or off.
+    fn refine(&mut self, enable: bool) -> Result<(), LpError> {
+        let settings = DefaultSettings {
+            iterative_refinement_enable: enable,
+            ..self.solver.settings().clone()
+        };
+        self.solver
+            .update_settings(settings)
+            .map_err(|error| LpError::Refused(error.to_string()))
+    }
+
     /// Solves with other right-hand sides of the first equations.
     ///
     /// # Errors
@@ -168,6 +180,13 @@ impl LpSolver {
             .update_b(&self.right)
             .map_err(|error| LpError::Refused(error.to_string()))?;
         self.solver.solve();
+        if self.solver.solution.status != SolverStatus::Solved {
+            // About one program in a hundred thousand ends short of the tolerance without it. Whether
+            // this happens depends on the program alone, so the result still does.
+            self.refine(true)?;
+            self.solver.solve();
+            self.refine(false)?;
+        }
         let solution = &self.solver.solution;
         match solution.status {
             SolverStatus::Solved => Ok(Optimum {
@@ -209,13 +228,14 @@ mod tests {
         let bits = |history: &[f64]| {
             let mut solver = scarce().into_solver().unwrap();
             for &need in history {
-                solver.solve(&[need]).unwrap();
+                // A negative need has no solution, and is tried with refinement too.
+                assert_eq!(solver.solve(&[need]).is_ok(), need > 0.0);
             }
             let optimum = solver.solve(&[4.5]).unwrap();
             let values = optimum.x.iter().chain(optimum.multipliers);
             values.map(|value| value.to_bits()).collect::<Vec<_>>()
         };
-        assert_eq!(bits(&[]), bits(&[1.0, 30.0, 0.25]));
+        assert_eq!(bits(&[]), bits(&[1.0, -1.0, 30.0, 0.25]));
     }
 
     #[test]

@@ -5,12 +5,31 @@
 //! (M. V. F. Pereira and L. M. V. G. Pinto, "Multi-stage stochastic optimization applied to energy
 //! planning", *Mathematical Programming* 52, 1991, pp. 359-375) learns what stored water is worth:
 //!
-//! 1. *Forward*: a few scenarios of inflows are played through the year with the value learnt so
-//!    far. Their costs estimate an upper bound; the volumes they visit are the trial states.
+//! 1. *Forward*: a few scenarios of inflows are played through the year with the cuts learnt so far.
+//!    The mean of their costs estimates the cost of this policy, so it is an upper bound, but for the
+//!    sampling error. The volumes that they visit are the trial states.
 //! 2. *Backward*: from the last stage to the second, at each trial state the stage is solved for
-//!    every possible inflow. The means of the costs and of the water balances' duals are a *cut*, a
-//!    plane that the expected future cost is never below; the stage before gets it.
-//! 3. The first stage's mean cost is a lower bound. Repeat until the bounds meet.
+//!    every possible inflow (*opening*). The means of the optimal costs and of the water balances'
+//!    duals give a *cut*: a plane that the expected future cost is never below. The stage before
+//!    gets it.
+//! 3. The first stage's mean cost is a lower bound. Repeat until it is within the confidence interval
+//!    of the upper bound, and stays there.
+//!
+//! In symbols, for stage `t`, volumes `v` at its beginning and openings `w = 1..W`:
+//!
+//! ```text
+//! Q(t, v, w) = min  cost of fuel and deficit  +  θ
+//!              s.t. v' = v + inflow(t, w) - turbined - spilled (+ what comes from upstream)
+//!                   demand is met in every region, bounds
+//!                   θ >= α + β·v'   for each cut (α, β) of stage t
+//!
+//! cut of stage t - 1 at trial state v*:
+//!     β = 1/W Σ duals of the water balances,   α = 1/W Σ Q(t, v*, w) - β·v*
+//! ```
+//!
+//! The expected cost is convex in `v`, so each such plane lies below it, whatever `v*` is; and a
+//! problem with some of the cuts (see [`selection`]) is still a lower bound. Inflows of different
+//! stages are independent: one set of cuts per stage is enough.
 //!
 //! # How it is spread over ranks
 //! Forward scenarios, and in the backward pass the pairs of trial state and inflow, are divided
@@ -28,10 +47,19 @@
 //! | the outlook: scenarios of uneven length | work that ranks take as they become free, results by number |
 //!
 //! # Where things are
-//! [`case`] input, [`inflow`] random numbers, [`lp`] the LP solver, [`stage`] a month as an LP,
-//! [`policy`] cuts, [`selection`] which of them matter, [`sddp`] the algorithm, [`outlook`] what the rest of the year will cost, [`verify`] the comparison with a single rank,
-//! [`checkpoint`] a file to go on from,
-//! [`report`] the table.
+//!
+//! | module | |
+//! |---|---|
+//! | [`case`] | the input |
+//! | [`inflow`] | random numbers, and the shared table of openings |
+//! | [`lp`] | a linear program, and its solver |
+//! | [`stage`] | a month as a linear program |
+//! | [`policy`], [`selection`] | the cuts, and which of them an LP needs |
+//! | [`sddp`] | the algorithm |
+//! | [`gather`] | who does which piece of work, and how the results come together |
+//! | [`report`], [`checkpoint`] | the table; a file to go on from |
+//! | [`verify`], [`misordered`] | the comparison with a single rank, and proof that it can fail |
+//! | [`outlook`] | what the rest of the year will cost: uneven work |
 
 pub mod case;
 pub mod checkpoint;

@@ -45,7 +45,8 @@ pub enum SddpError {
 pub struct Estimate {
     /// The mean.
     pub mean: f64,
-    /// Half the width of the interval that holds the true mean in 95 of 100 cases.
+    /// Half the width of the 95 % confidence interval, as if the mean were normally distributed: with
+    /// few scenarios it is somewhat too narrow.
     pub half_width: f64,
 }
 
