@@ -35,6 +35,8 @@ programs. Ctrl-C reaches every rank once; a second one kills the job at once.";
     override_usage = "cobre-launch [OPTIONS] [--] PROGRAM [ARGS]... [: [OPTIONS] PROGRAM [ARGS]...]...",
     after_help = format!("{EXAMPLES}\n\n{}", JobExit::TABLE),
     max_term_width = 100,
+    // As values, to be refused by those who know what they expect.
+    allow_negative_numbers = true,
 )]
 pub(crate) struct Segment {
     #[command(flatten)]
@@ -81,11 +83,11 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "WHO", value_enum, default_value_t = StdinMode::Zero)]
     pub(crate) stdin: StdinMode,
     /// End the job after this time: SIGTERM, then SIGKILL after the grace.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse_limit)]
     pub(crate) timeout: Option<Duration>,
     /// End the job when nobody has completed a collective for this time although somebody waits in
     /// one, and tell who is where; SIGQUIT tells the same at any time.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse_limit)]
     pub(crate) hang_after: Option<Duration>,
     /// Start the whole job again after a failure, at most N times; ranks find the number of the
     /// attempt, from 0, in COBRE_LAUNCH_ATTEMPT.
@@ -101,10 +103,6 @@ pub(crate) struct JobArgs {
     /// What ranks get to clean up after a failure before SIGKILL: 500ms, 2s, 1m.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "2s")]
     pub(crate) kill_grace: Duration,
-    #[command(flatten)]
-    pub(crate) binding: BindingArgs,
-    #[command(flatten)]
-    pub(crate) recording: RecordingArgs,
     /// Leave RAYON_NUM_THREADS and OMP_NUM_THREADS alone (otherwise, unless set: the rank's
     /// share of the usable cores).
     #[arg(long)]
@@ -115,6 +113,11 @@ pub(crate) struct JobArgs {
     /// Tell what happens to each rank.
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    // Last: what follows them in the help would stand below their headings.
+    #[command(flatten)]
+    pub(crate) binding: BindingArgs,
+    #[command(flatten)]
+    pub(crate) recording: RecordingArgs,
 }
 
 /// Who reads the launcher's standard input.
@@ -127,6 +130,17 @@ pub(crate) enum StdinMode {
     All,
     /// Nobody.
     None,
+}
+
+impl StdinMode {
+    /// Whether `rank` has standard input.
+    pub(crate) fn reaches(self, rank: usize) -> bool {
+        match self {
+            Self::Zero => rank == 0,
+            Self::All => true,
+            Self::None => false,
+        }
+    }
 }
 
 fn parse_ranks(text: &str) -> Result<usize, String> {
@@ -295,11 +309,15 @@ mod tests {
         for (line, expected) in [
             ("-n 0 a", "a job has at least 1 rank"),
             ("-n abc a", "expected a number of ranks"),
+            ("-n -1 a", "expected a number of ranks"),
             ("-n 2", "required"),
             ("", "required"),
             ("--frobnicate a", "unexpected argument '--frobnicate'"),
             ("--stdin 1 a", "[possible values: 0, all, none]"),
             ("--timeout 5x a", "such as 500ms"),
+            ("--timeout -1 a", "such as 500ms"),
+            ("--timeout 0 a", "a limit of no time"),
+            ("--hang-after 0ms a", "a limit of no time"),
             (": a", "no program before the first `:`"),
             ("a :", "no program after the last `:`"),
             ("a : : b", "no program between two `:`"),

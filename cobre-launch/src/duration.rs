@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Reads `500ms`, `2s`, `1.5m`, `1h`, or a plain number of seconds.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let expected = || format!("expected a duration such as 500ms, 2s, 1.5m or 1h, not '{text}'");
+    let expected = || "expected a duration such as 500ms, 2s, 1.5m or 1h".to_owned();
     let number_len = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
@@ -18,6 +18,14 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number.parse().map_err(|_| expected())?;
     Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|_| expected())
+}
+
+/// The same for the time after which a job is ended.
+pub(crate) fn parse_limit(text: &str) -> Result<Duration, String> {
+    match parse(text)? {
+        Duration::ZERO => Err("a limit of no time would end every job".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 /// The shortest of the forms that [`parse`] reads.

@@ -47,12 +47,14 @@ pub(crate) enum LaunchError {
         why: String,
     },
     /// A process could not be had.
-    #[error("rank {rank} cannot be started: {source}; the job was ended")]
+    #[error("rank {rank} cannot be started: {source}{hint}; the job was ended")]
     Spawn {
         /// The rank.
         rank: usize,
         /// What the kernel said.
         source: io::Error,
+        /// What limits it, if that is known, in brackets.
+        hint: &'static str,
     },
     /// The guard was killed before the ranks had started.
     #[error("the guard of the job was killed; the job was ended")]

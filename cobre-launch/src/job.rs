@@ -2,7 +2,7 @@
 
 use cobre_comm_trait::{CommError, FailureCause};
 use cobre_shm::board::Progress;
-use cobre_shm::observer::Observer;
+use cobre_shm::observer::{NotFormed, Observer};
 use cobre_shm::recording::{RankRecord, Recording};
 
 pub(crate) use cobre_shm::observer::Membership;
@@ -96,6 +96,11 @@ impl Job {
     /// The failure that the ranks are told of, if there is one.
     pub(crate) fn first_failure(&self) -> Option<CommError> {
         self.observer.first_failure()
+    }
+
+    /// What has kept the job from forming, if something other than the end of a rank has.
+    pub(crate) fn not_formed(&self) -> Option<NotFormed> {
+        self.observer.not_formed()
     }
 
     /// What each rank has recorded, if it was to record anything.

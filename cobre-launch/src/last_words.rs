@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use cobre_comm_trait::{CommError, FailureCause};
+use cobre_shm::observer::NotFormed;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use crate::JobExit;
 use crate::ending::Reason;
+use crate::files::STREAMS;
 use crate::job::Membership;
 use crate::output::Output;
 use crate::plan::Plan;
@@ -35,6 +37,8 @@ pub(crate) struct Known<'a> {
     pub(crate) unkilled: &'a [usize],
     /// What each rank was doing when the job failed.
     pub(crate) scene: Option<&'a [Doing]>,
+    /// What kept the job from forming, other than the end of a rank.
+    pub(crate) not_formed: Option<NotFormed>,
     /// What the kernel's counters say about a rank that was killed.
     pub(crate) out_of_memory: Option<&'static str>,
     pub(crate) started: SystemTime,
@@ -158,16 +162,24 @@ impl Known<'_> {
                 let _ = writeln!(text, "  exit code {code}");
                 Some(text)
             }
-            Reason::Failure => Some(match (cause, self.facts.told) {
-                (Some(cause), _) => self.failure(cause),
-                (None, Some(told)) => {
-                    let mut text = format!("cobre-launch: {told}\n");
+            Reason::Failure => Some(match cause {
+                Some(cause) => self.failure(cause),
+                None => {
+                    let mut text = format!("cobre-launch: {}\n", self.without_cause());
                     text.push_str(&self.others(None));
                     let _ = writeln!(text, "  exit code {code}");
                     text
                 }
-                (None, None) => format!("cobre-launch: the job failed; exit code {code}\n"),
             }),
+        }
+    }
+
+    /// Why the job failed if nobody is to blame.
+    fn without_cause(&self) -> String {
+        match (self.facts.told, self.not_formed) {
+            (Some(told), _) => told.to_string(),
+            (None, Some(why)) => format!("the job could not form: {why}"),
+            (None, None) => "the job failed".to_owned(),
         }
     }
 
@@ -190,13 +202,20 @@ impl Known<'_> {
         if let Some(verdict) = cause.out_of_memory {
             text.push_str(&paragraph(2, verdict));
         }
-        if let Some(stream) = cause.stream {
-            let _ = writeln!(text, "  its last lines on {stream}:");
+        let alike = ended_alike(self.facts.ends);
+        if let Some(stream) = cause.stream
+            && !(alike && self.all_complained_alike(cause.rank))
+        {
+            let whose = match alike {
+                true => format!("rank {}'s", cause.rank),
+                false => "its".to_owned(),
+            };
+            let _ = writeln!(text, "  {whose} last lines on {stream}:");
             for line in &cause.last_lines {
                 let _ = writeln!(text, "    | {line}");
             }
         }
-        text.push_str(&self.others(Some(cause.rank)));
+        text.push_str(&self.others((!alike).then_some(cause.rank)));
         let ended = self.ranks(|end| end.by_launcher);
         if !ended.is_empty() {
             text.push_str(&paragraph(2, &format!("{} had to be ended", list(&ended))));
@@ -205,7 +224,17 @@ impl Known<'_> {
         text
     }
 
-    /// What the ranks were doing when the job failed, the `cause` first.
+    /// Whether all have written to standard error what `rank` has: then it stands there already.
+    fn all_complained_alike(&self, rank: usize) -> bool {
+        let last = |rank| self.output.last_lines(rank, SEARCHED);
+        let one = last(rank);
+        let is_error = one
+            .as_ref()
+            .is_some_and(|(stream, _)| *stream == STREAMS[1]);
+        is_error && self.facts.ends.iter().all(|end| last(end.rank) == one)
+    }
+
+    /// What the ranks were doing when the job failed, the `cause` first, if it is one rank.
     fn others(&self, cause: Option<usize>) -> String {
         let Some(scene) = self.joined() else {
             return String::new();
@@ -217,8 +246,12 @@ impl Known<'_> {
             true => what,
             false => format!("  {title}:\n{what}"),
         };
-        let cause = cause.map(|rank| heading("it was", one(rank)));
-        cause.unwrap_or_default() + &heading("the others were, at that moment", others)
+        match cause {
+            None => heading("the ranks were, at that moment", others),
+            Some(rank) => {
+                heading("it was", one(rank)) + &heading("the others were, at that moment", others)
+            }
+        }
     }
 
     /// What ranks that do not get on are doing, and who is missing.
@@ -293,7 +326,7 @@ fn telling(lines: &[String]) -> &[String] {
 
 fn first_line(facts: &Facts<'_>, cause: &RankEnd) -> String {
     if let Some(code) = common_code(facts.ends)
-        && facts.ends.len() > 1
+        && ended_alike(facts.ends)
     {
         return format!("all {} ranks exited with code {code}", facts.ends.len());
     }
@@ -317,6 +350,12 @@ fn first_line(facts: &Facts<'_>, cause: &RankEnd) -> String {
         }
         _ => format!("{who} {how}"),
     }
+}
+
+/// Whether several ranks all ended with the same code, none because of another.
+fn ended_alike(ends: &[RankEnd]) -> bool {
+    let by_itself = |end: &RankEnd| !end.saw_failure && !end.by_launcher;
+    ends.len() > 1 && common_code(ends).is_some() && ends.iter().all(by_itself)
 }
 
 /// How a rank ended, in words; `awaited` if nothing was wrong with it but that others needed it.

@@ -91,7 +91,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
     let bindings = binding::decide(&plan.binding, plan.ranks.len())?;
     plan.bind(&bindings)?;
     if plan.dry_run {
-        return Ok(report::dry_run(&plan, bindings.picture.as_deref()));
+        return report::dry_run(&plan, bindings.picture.as_deref());
     }
     if let Some(picture) = &bindings.picture {
         report::bindings(picture);

@@ -1,24 +1,26 @@
 //! What the ranks write: read, kept for the report, copied to files, and relayed in whole lines.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
 use crate::files::{RankFiles, STREAMS};
 use crate::plan::Plan;
-use crate::sink::{Sink, Source};
+use crate::sink::{self, Sink, Source};
 use crate::tail::Tail;
 
-/// An unfinished line is shown after this much silence: it may be a prompt.
+/// An unfinished line of a rank that somebody can answer is shown after this much silence: it may be a
+/// prompt.
 const PROMPT_DELAY: Duration = Duration::from_millis(100);
-/// Programs that buffer write blocks, whose ends have nothing to do with the ends of lines: an
-/// unfinished line at a multiple of this is hardly a prompt ...
+/// Any other is shown so long after its beginning: as a line that others may break, so not at once.
+const LINE_DELAY: Duration = Duration::from_secs(3);
+/// Programs that buffer write blocks, whose ends have nothing to do with the ends of lines: a line that
+/// is unfinished at a multiple of this is hardly a prompt, and goes on with the next block.
 const BLOCK: u64 = 1024;
-/// ... and is shown only after this.
-const BLOCK_DELAY: Duration = Duration::from_secs(3);
 /// No prompt is longer than this: a longer piece waits for the rest of its line.
 const LONGEST_PROMPT: usize = 4096;
 /// No line is waited for beyond this.
@@ -30,10 +32,12 @@ struct Stream {
     source: Source,
     pipe: Option<File>,
     copy: Option<File>,
+    /// Whether somebody may answer what it asks.
+    may_ask: bool,
     /// The beginning of a line that has not been relayed.
     line: Vec<u8>,
-    /// When that line last grew, as long as there is one.
-    grew: Option<Instant>,
+    /// When that line began and when it last grew, as long as there is one.
+    unfinished: Option<[Instant; 2]>,
     /// All bytes so far.
     total: u64,
     tail: Tail,
@@ -47,6 +51,8 @@ pub(crate) struct Output {
     /// Standard output, and standard error where that is another place.
     sinks: Vec<Sink>,
     buffer: Vec<u8>,
+    /// Something could not be written although somebody was there to read it.
+    lost: bool,
 }
 
 /// What may become ready.
@@ -67,12 +73,14 @@ impl Output {
         let stdout = Sink::new(&io::stdout(), width)?;
         let stderr = Sink::new(&io::stderr(), width)?;
         let one_place = stdout.same_as(&stderr)?;
+        let answers = may_answer(&io::stdin())?;
         let mut files = files.into_iter();
         let mut streams = Vec::new();
         for (rank, [out, err]) in pipes.into_iter().enumerate() {
+            let may_ask = answers && plan.stdin.reaches(rank);
             let [out_copy, err_copy] = files.next().map_or([None, None], |pair| pair.map(Some));
-            streams.push(Stream::new(rank, false, out, out_copy));
-            streams.push(Stream::new(rank, true, err, err_copy));
+            streams.push(Stream::new(rank, false, may_ask, out, out_copy));
+            streams.push(Stream::new(rank, true, may_ask, err, err_copy));
         }
         Ok(Self {
             streams,
@@ -82,6 +90,7 @@ impl Output {
                 vec![stdout, stderr]
             },
             buffer: vec![0; 64 * 1024],
+            lost: false,
         })
     }
 
@@ -106,7 +115,7 @@ impl Output {
     /// Does the work that is `ready`.
     ///
     /// # Errors
-    /// When the reader of standard output has gone away.
+    /// When standard output takes no more.
     pub(crate) fn handle(&mut self, ready: Ready, now: Instant) -> io::Result<()> {
         match ready {
             Ready::Stream(index) => {
@@ -115,9 +124,11 @@ impl Output {
             }
             Ready::Sink(index) => match self.sinks[index].write() {
                 Ok(()) => Ok(()),
-                Err(error) if index == 0 => Err(error),
-                // Without standard error there is nobody to tell.
-                Err(_) => Ok(()),
+                Err(error) => {
+                    self.lost |= !sink::is_unread(&error);
+                    // Without standard error there is nobody to tell.
+                    if index == 0 { Err(error) } else { Ok(()) }
+                }
             },
         }
     }
@@ -157,6 +168,11 @@ impl Output {
     /// Whether everything has been written.
     pub(crate) fn is_idle(&self) -> bool {
         !self.sinks.iter().any(Sink::has_work)
+    }
+
+    /// Whether something could not be written to where it was wanted, of the files too.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Says something of the launcher's own on standard error: whole lines.
@@ -235,6 +251,7 @@ impl Output {
                 let sink = self.sink_of(self.streams[index].source);
                 self.streams[index].relay(&self.buffer[..count], now, &mut self.sinks[sink]);
                 if let Some(complaint) = complaint {
+                    self.lost = true;
                     self.say(&complaint);
                 }
                 true
@@ -253,28 +270,36 @@ impl Output {
         let stream = &mut self.streams[index];
         self.sinks[sink].add(stream.source, &stream.line);
         stream.line.clear();
-        stream.grew = None;
+        stream.unfinished = None;
     }
 }
 
 impl Stream {
-    fn new(rank: usize, is_stderr: bool, pipe: OwnedFd, copy: Option<File>) -> Self {
+    fn new(rank: usize, is_stderr: bool, may_ask: bool, pipe: OwnedFd, copy: Option<File>) -> Self {
         Self {
             source: Source::Rank { rank, is_stderr },
             pipe: Some(File::from(pipe)),
             copy,
+            may_ask,
             line: Vec::new(),
-            grew: None,
+            unfinished: None,
             total: 0,
             tail: Tail::default(),
         }
     }
 
-    /// When the unfinished line, if there is one, may be taken for a prompt.
+    /// When the unfinished line, if there is one, is shown as it is.
     fn prompt_due(&self) -> Option<Instant> {
-        let grew = self.grew.filter(|_| self.line.len() <= LONGEST_PROMPT)?;
-        let is_block = self.total.is_multiple_of(BLOCK);
-        Some(grew + if is_block { BLOCK_DELAY } else { PROMPT_DELAY })
+        let unfinished = self
+            .unfinished
+            .filter(|_| self.line.len() <= LONGEST_PROMPT);
+        let [began, grew] = unfinished?;
+        match (self.may_ask, self.total.is_multiple_of(BLOCK)) {
+            (true, false) => Some(grew + PROMPT_DELAY),
+            (true, true) => Some(grew + LINE_DELAY),
+            (false, false) => Some(began + LINE_DELAY),
+            (false, true) => None,
+        }
     }
 
     /// Keeps what was read, in the tail and the file; complains once if the file takes no more.
@@ -294,6 +319,7 @@ impl Stream {
 
     /// Relays the lines that are complete with `bytes`, and keeps the beginning of the next.
     fn relay(&mut self, bytes: &[u8], now: Instant, sink: &mut Sink) {
+        let [mut began, _] = self.unfinished.unwrap_or([now; 2]);
         let complete = bytes
             .iter()
             .rposition(|&byte| byte == b'\n')
@@ -302,12 +328,63 @@ impl Stream {
             self.line.extend_from_slice(&bytes[..complete]);
             sink.add(self.source, &self.line);
             self.line.clear();
+            began = now;
         }
         self.line.extend_from_slice(&bytes[complete..]);
         if self.line.len() > LONGEST_LINE {
             sink.add(self.source, &self.line);
             self.line.clear();
         }
-        self.grew = (!self.line.is_empty()).then_some(now);
+        self.unfinished = (!self.line.is_empty()).then_some([began, now]);
+    }
+}
+
+/// Whether what is read from `stdin` may be an answer: not if all of it is there already.
+fn may_answer(stdin: &impl AsFd) -> io::Result<bool> {
+    let kind = File::from(stdin.as_fd().try_clone_to_owned()?)
+        .metadata()?
+        .file_type();
+    Ok(kind.is_fifo() || kind.is_socket() || stdin.as_fd().is_terminal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LINE_DELAY, LONGEST_PROMPT, PROMPT_DELAY, Stream};
+    use crate::sink::Sink;
+    use std::io;
+    use std::time::{Duration, Instant};
+
+    /// When an unfinished line after these writes, one a second, is shown: seconds after the last.
+    fn shown_after(may_ask: bool, writes: &[&str]) -> Option<Duration> {
+        let (read, write) = io::pipe().unwrap();
+        let mut stream = Stream::new(0, false, may_ask, read.into(), None);
+        let mut sink = Sink::new(&write, None).unwrap();
+        let mut now = Instant::now();
+        for text in writes {
+            now += Duration::from_secs(1);
+            stream.total += text.len() as u64;
+            stream.relay(text.as_bytes(), now, &mut sink);
+        }
+        stream.prompt_due().map(|due| due - now)
+    }
+
+    #[test]
+    fn what_somebody_may_answer_is_shown_soon_and_anything_else_later() {
+        assert_eq!(shown_after(true, &["name? "]), Some(PROMPT_DELAY));
+        assert_eq!(shown_after(false, &["half "]), Some(LINE_DELAY));
+        assert_eq!(shown_after(true, &["a line\n"]), None);
+        // Dots that come one by one are seen, also if nobody can answer.
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            shown_after(false, &["line\n.", "."]),
+            Some(LINE_DELAY - second)
+        );
+        assert_eq!(shown_after(false, &[".", ".\n."]), Some(LINE_DELAY));
+        // The end of a block is no end of anything.
+        let block = "x".repeat(1024);
+        assert_eq!(shown_after(true, &[&block]), Some(LINE_DELAY));
+        assert_eq!(shown_after(false, &[&block]), None);
+        let long = "x".repeat(LONGEST_PROMPT + 1);
+        assert_eq!(shown_after(true, &[&long]), None);
     }
 }

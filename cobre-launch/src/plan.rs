@@ -10,6 +10,7 @@ use cobre_comm_trait::block_range;
 use cobre_shm::{BACKEND_VAR, LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_VAR};
 
 use nix::sched::CpuSet;
+use nix::unistd::{AccessFlags, access};
 
 use crate::binding::{self, BindingArgs, Bindings};
 use crate::cli::{Segment, StdinMode};
@@ -214,13 +215,8 @@ impl Program {
             env.insert(name, value);
         }
         let folder = group.wdir;
-        if let Some(folder) = &folder
-            && !folder.is_dir()
-        {
-            return Err(LaunchError::Usage(format!(
-                "--wdir: there is no folder `{}`",
-                folder.display()
-            )));
+        if let Some(folder) = &folder {
+            check_folder(folder)?;
         }
         let name = command.remove(0);
         let search = env
@@ -236,6 +232,19 @@ impl Program {
             folder,
         })
     }
+}
+
+/// Whether ranks can start in `folder`.
+fn check_folder(folder: &Path) -> Result<(), LaunchError> {
+    let shown = folder.display();
+    if !folder.is_dir() {
+        let message = format!("--wdir: there is no folder `{shown}`");
+        return Err(LaunchError::Usage(message));
+    }
+    access(folder, AccessFlags::X_OK).map_err(|errno| {
+        let why = errno.desc();
+        LaunchError::Usage(format!("--wdir: `{shown}` cannot be entered: {why}"))
+    })
 }
 
 /// Reads `NAME=VALUE`, or `NAME` for what the launcher itself was given.

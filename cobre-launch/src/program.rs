@@ -1,6 +1,7 @@
 //! Finding programs before anything is started.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,12 @@ pub(crate) fn find(
     folder: &Path,
     path: Option<OsString>,
 ) -> Result<PathBuf, LaunchError> {
+    let not_found = || LaunchError::NotInPath {
+        program: program.to_string_lossy().into_owned(),
+    };
+    if program.is_empty() {
+        return Err(not_found());
+    }
     if program.as_bytes().contains(&b'/') {
         let file = folder.join(program);
         return match check(&file) {
@@ -41,9 +48,19 @@ pub(crate) fn find(
             }
         }
     }
-    Err(refused.unwrap_or_else(|| LaunchError::NotInPath {
-        program: program.to_string_lossy().into_owned(),
-    }))
+    Err(refused.unwrap_or_else(not_found))
+}
+
+/// The interpreter that the first line of `script` names, if there is one.
+pub(crate) fn interpreter(script: &Path) -> Option<String> {
+    // The kernel reads no more of it.
+    let file = std::fs::File::open(script).ok()?.take(256);
+    let mut line = Vec::new();
+    BufReader::new(file).read_until(b'\n', &mut line).ok()?;
+    let line = line.strip_prefix(b"#!")?.trim_ascii_start();
+    let end = line.iter().position(|byte| b" \t\n".contains(byte));
+    let name = &line[..end.unwrap_or(line.len())];
+    Some(name.escape_ascii().to_string())
 }
 
 enum Check {
@@ -54,10 +71,10 @@ enum Check {
 
 fn check(file: &Path) -> Check {
     match std::fs::metadata(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            Check::NotExecutable(error.to_string())
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Check::Absent
         }
-        Err(_) => Check::Absent,
+        Err(error) => Check::NotExecutable(error.to_string()),
         Ok(metadata) if metadata.is_dir() => Check::NotExecutable("it is a folder".to_owned()),
         Ok(_) => match access(file, AccessFlags::X_OK) {
             Ok(()) => Check::Executable,
@@ -95,5 +112,9 @@ mod tests {
             assert_eq!(error.exit().code(), 126, "{error}");
         }
         assert_eq!(look("passwd", "/etc").unwrap_err().exit().code(), 126);
+        assert_eq!(look("", "/bin").unwrap_err().exit().code(), 127);
+        let name = "x".repeat(300);
+        let error = look(&format!("./{name}"), "").unwrap_err();
+        assert_eq!(error.exit().code(), 126, "{error}");
     }
 }

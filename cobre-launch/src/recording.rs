@@ -8,9 +8,9 @@ use clap::Args;
 use cobre_profile::{Profile, Run};
 use cobre_shm::recording::{MAX_TRACE_EVENTS, RankRecord, Recording};
 
-use crate::JobExit;
 use crate::error::LaunchError;
 use crate::plan::Plan;
+use crate::{JobExit, report};
 
 /// As a file's name: the report itself is wanted, at the end of the job's output.
 const STANDARD_ERROR: &str = "-";
@@ -163,6 +163,5 @@ fn told(what: &str, path: &Path, written: io::Result<()>) -> bool {
 
 /// On standard error: the ranks have written everything by now.
 fn say(text: &str) {
-    // Without standard error there is nobody to tell.
-    let _ = write!(io::stderr().lock(), "cobre-launch: {text}");
+    report::say(&format!("cobre-launch: {text}"));
 }

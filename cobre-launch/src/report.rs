@@ -1,6 +1,7 @@
 //! Everything that the launcher itself says.
 
 use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 
 use crate::JobExit;
 use crate::error::LaunchError;
@@ -17,22 +18,33 @@ pub(crate) fn usage(error: &clap::Error) -> JobExit {
 }
 
 /// Says what stopped the launcher.
-#[allow(clippy::print_stderr)]
 pub(crate) fn complain(error: &LaunchError) {
-    eprintln!("cobre-launch: {error}");
+    say(&format!("cobre-launch: {error}\n"));
 }
 
 /// Shows what would be started.
-#[allow(clippy::print_stdout)]
-pub(crate) fn dry_run(plan: &Plan, bindings: Option<&str>) -> JobExit {
-    print!("{}{}", describe_plan(plan), bindings.unwrap_or_default());
-    JobExit::Success
+pub(crate) fn dry_run(plan: &Plan, bindings: Option<&str>) -> Result<JobExit, LaunchError> {
+    let text = describe_plan(plan) + bindings.unwrap_or_default();
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Ok(()) => Ok(JobExit::Success),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(JobExit::BrokenPipe),
+        Err(error) => Err(LaunchError::system("writing to standard output")(error)),
+    }
 }
 
 /// With `--report-bindings`: the machine with the ranks in it.
-#[allow(clippy::print_stderr)]
 pub(crate) fn bindings(picture: &str) {
-    eprint!("{picture}");
+    say(picture);
+}
+
+/// Outside of a job, whose output has a place for it.
+pub(crate) fn say(text: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 fn describe_plan(plan: &Plan) -> String {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use anstyle::{AnsiColor, Style};
+use nix::errno::Errno;
 use rustix::termios::tcgetwinsize;
 
 /// A write of this size to a pipe that is ready for writing does not block.
@@ -113,6 +114,12 @@ impl Composer {
             self.queue.extend(footer.as_bytes());
         }
     }
+}
+
+/// Whether a write failed because nobody reads any more: a pipe's reader, or a terminal, is gone.
+pub(crate) fn is_unread(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EPIPE | Errno::EIO))
 }
 
 /// One of the launcher's own output streams.

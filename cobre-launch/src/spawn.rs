@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
@@ -15,6 +16,7 @@ use crate::cli::StdinMode;
 use crate::error::LaunchError;
 use crate::guard::Started;
 use crate::plan::{Identity, Plan};
+use crate::program;
 use crate::signal::Signals;
 use crate::sys::{self, Inheritance};
 
@@ -72,9 +74,16 @@ pub(crate) fn start(
 
 /// Tells a program that cannot be executed from a process that cannot be had.
 pub(crate) fn refused(plan: &Plan, rank: usize, source: io::Error) -> LaunchError {
+    let program = plan.program(rank);
     let why = match source.raw_os_error().map(Errno::from_raw) {
         // It was there when we looked: what it names as its interpreter is not.
-        Some(Errno::ENOENT) => "the interpreter that it names does not exist".to_owned(),
+        Some(Errno::ENOENT) => {
+            let file = program.folder.as_deref().unwrap_or(Path::new(""));
+            match program::interpreter(&file.join(&program.path)) {
+                Some(name) => format!("its interpreter `{name}` does not exist"),
+                None => "the interpreter that it names does not exist".to_owned(),
+            }
+        }
         Some(
             Errno::EACCES
             | Errno::EPERM
@@ -83,11 +92,18 @@ pub(crate) fn refused(plan: &Plan, rank: usize, source: io::Error) -> LaunchErro
             | Errno::ELOOP
             | Errno::E2BIG,
         ) => source.to_string(),
-        _ => return LaunchError::Spawn { rank, source },
+        errno => {
+            let hint = match errno {
+                Some(Errno::EMFILE) => " (each rank takes two or three; see `ulimit -Hn`)",
+                Some(Errno::EAGAIN) => " (see `ulimit -u`, and `pids.max` of the cgroup)",
+                _ => "",
+            };
+            return LaunchError::Spawn { rank, source, hint };
+        }
     };
     LaunchError::Exec {
         rank,
-        path: plan.program(rank).path.clone(),
+        path: program.path.clone(),
         why,
     }
 }

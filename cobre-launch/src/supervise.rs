@@ -28,7 +28,7 @@ use crate::scene::{self, Doing};
 use crate::signal::Signals;
 use crate::stdin::{self, Broadcast};
 use crate::verdict::RankEnd;
-use crate::{JobExit, report};
+use crate::{JobExit, report, sink};
 
 /// How often the segment is looked at while some ranks have ended and others run: whether one of
 /// these waits for one of those is known there only.
@@ -95,8 +95,6 @@ pub(crate) struct Supervisor<'a> {
     over: bool,
     /// What the launcher ends with, once that is decided.
     exit: Option<JobExit>,
-    /// What ranks wrote could not be written: the job does not end with 0.
-    output_lost: bool,
     /// The user does not want to wait for the rest of the output.
     impatient: bool,
 }
@@ -148,7 +146,6 @@ impl<'a> Supervisor<'a> {
             ending: None,
             over: false,
             exit: None,
-            output_lost: false,
             impatient: false,
         })
     }
@@ -235,19 +232,15 @@ impl<'a> Supervisor<'a> {
     }
 
     fn stdout_failed(&mut self, error: &std::io::Error, now: Instant) {
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EPIPE | Errno::EIO) => {
-                self.begin_end(Reason::BrokenPipe, now);
-                if self.exit == Some(JobExit::Success) {
-                    self.exit = Some(JobExit::BrokenPipe);
-                }
+        if sink::is_unread(error) {
+            self.begin_end(Reason::BrokenPipe, now);
+            if self.exit == Some(JobExit::Success) {
+                self.exit = Some(JobExit::BrokenPipe);
             }
-            _ => {
-                self.output_lost = true;
-                self.output.say(&format!(
-                    "cobre-launch: standard output is cut short: {error}\n"
-                ));
-            }
+        } else {
+            self.output.say(&format!(
+                "cobre-launch: standard output is cut short: {error}\n"
+            ));
         }
     }
 

@@ -151,10 +151,46 @@ fn a_program_that_cannot_be_executed_is_126() {
     assert_eq!(
         outcome.stderr,
         format!(
-            "cobre-launch: rank 1 cannot execute `{script}`: the interpreter that it names does \
-             not exist; the job was ended\n"
+            "cobre-launch: rank 1 cannot execute `{script}`: its interpreter \
+             `/no/such/interpreter` does not exist; the job was ended\n"
         )
     );
+}
+
+#[test]
+fn names_that_are_no_programs_say_why() {
+    let folder = Folder::new();
+    let own = folder.file("loop");
+    std::os::unix::fs::symlink(&own, &own).unwrap();
+    let outcome = run(&[&own]);
+    assert_eq!(outcome.code, 126);
+    let expected = "cannot be executed: Too many levels of symbolic links";
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+    let outcome = run(&[""]);
+    assert_eq!(outcome.code, 127);
+    let expected = "cobre-launch: program `` not found";
+    assert!(outcome.stderr.starts_with(expected), "{}", outcome.stderr);
+    // As shells have it.
+    let script = folder.file("script");
+    std::fs::write(&script, "echo no interpreter\n").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(run(&["-n", "1", &script]).stdout, "no interpreter\n");
+}
+
+#[test]
+fn what_all_ranks_complain_of_alike_is_not_said_once_more() {
+    let complaint = "read x; echo no such case >&2; exit 3";
+    let outcome = run(&["-n", "3", "--stdin", "all", "sh", "-c", complaint]);
+    assert_eq!(outcome.code, 3);
+    assert_eq!(
+        outcome.stderr_without_times(),
+        "no such case\nno such case\nno such case\n\
+         cobre-launch: all 3 ranks exited with code 3\n  exit code 3\n"
+    );
+    let different = format!("echo $COBRE_SHM_RANK >&2; {complaint}");
+    let outcome = run(&["-n", "3", "--stdin", "all", "sh", "-c", &different]);
+    let expected = "  rank 0's last lines on stderr:\n    | 0\n    | no such case\n";
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
 }
 
 const USAGE: &str = "\n\nUsage: cobre-launch [OPTIONS] [--] PROGRAM [ARGS]... [: [OPTIONS] PROGRAM [ARGS]...]...\n\
@@ -197,7 +233,7 @@ fn mistakes_of_usage_are_2_and_say_what_to_do() {
         (
             &["--kill-grace", "soon", "true"],
             "invalid value 'soon' for '--kill-grace <TIME>': expected a duration such as 500ms, 2s, \
-             1.5m or 1h, not 'soon'",
+             1.5m or 1h",
             HELP,
         ),
         (
@@ -258,6 +294,10 @@ fn help_and_version_are_no_failures() {
     for part in ["Examples:", "Exit code:", "--kill-grace", "128+S"] {
         assert!(help.stdout.contains(part), "{part}");
     }
+    // What belongs to the job stands there, not below a heading that follows.
+    let place = |part: &str| help.stdout.find(part).unwrap();
+    assert!(place("Options of the job") < place("--verbose"));
+    assert!(place("--verbose") < place("Placement of the ranks"));
     let version = run(&["--version"]);
     assert_eq!(
         version.stdout,

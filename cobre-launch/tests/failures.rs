@@ -7,10 +7,8 @@ mod common;
 
 use cobre_comm_trait::{CommError, Communicator, ReduceOp};
 use cobre_shm::ShmComm;
-use common::{Outcome, Running, launcher, start, wait_until_gone};
+use common::{Outcome, Running, join, launcher, rank_of, start, wait_until_gone};
 use nix::sys::signal::{Signal, raise};
-
-const ROLE: &str = "COBRE_TEST_ROLE";
 
 const ROLES: &[(&str, fn())] = &[
     ("rank_that_sums", rank_that_sums),
@@ -23,33 +21,24 @@ const ROLES: &[(&str, fn())] = &[
     ("rank_0_does_not_look", rank_0_does_not_look),
     ("ranks_that_disagree", ranks_that_disagree),
     ("rank_1_fills_the_memory", rank_1_fills_the_memory),
+    ("rank_1_panics_and_all_unwrap", rank_1_panics_and_all_unwrap),
+    ("rank_1_does_not_come_in_time", rank_1_does_not_come_in_time),
 ];
 
 #[test]
 fn rank() {
-    let Ok(wanted) = std::env::var(ROLE) else {
-        return;
-    };
-    let (_, role) = ROLES.iter().find(|(name, _)| *name == wanted).unwrap();
-    role();
+    common::play(ROLES);
 }
 
-/// Starts `ranks` ranks with this role.
+/// However slow the machine: who cleans up is not killed.
+const ENOUGH: &[&str] = &["--kill-grace", "10m"];
+
 fn job(ranks: &str, role: &str, options: &[&str]) -> Running {
-    let program = std::env::current_exe().unwrap();
-    let role = format!("{ROLE}={role}");
-    // However slow the machine: who cleans up is not killed.
-    let mut args = vec!["-n", ranks, "--env", &role];
-    if options.is_empty() {
-        args.extend(["--kill-grace", "10m"]);
-    }
-    args.extend(options);
-    args.extend([program.to_str().unwrap(), "--exact", "rank", "--nocapture"]);
-    start(launcher(&args))
+    start(launcher(&rank_of(role, ranks, options)))
 }
 
 fn outcome(ranks: &str, role: &str) -> Outcome {
-    job(ranks, role, &[]).finish()
+    job(ranks, role, ENOUGH).finish()
 }
 
 /// The launcher's own words: the first line of them.
@@ -57,12 +46,6 @@ fn verdict(outcome: &Outcome) -> String {
     let text = outcome.stderr_without_pids();
     let line = text.lines().find(|line| line.starts_with("cobre-launch: "));
     line.unwrap_or_default().to_owned()
-}
-
-fn join() -> ShmComm {
-    let comm = cobre_shm::init().unwrap();
-    comm.barrier().unwrap();
-    comm
 }
 
 /// What a solver does with an error: says it, cleans up, exits with its own code.
@@ -115,17 +98,12 @@ fn an_out_of_memory_kill_is_recognised() {
         println!("SKIPPED: no memory cgroup can be made here");
         return;
     };
-    let procs = folder.join("cgroup.procs");
-    let program = std::env::current_exe().unwrap();
     let mut command = std::process::Command::new("sh");
     command
         .args(["-c", "echo $$ >$0 && exec \"$@\""])
-        .arg(&procs)
+        .arg(folder.join("cgroup.procs"))
         .arg(env!("CARGO_BIN_EXE_cobre-launch"))
-        .args(["-n", "2", "--env"])
-        .arg(format!("{ROLE}=rank_1_fills_the_memory"))
-        .arg(program)
-        .args(["--exact", "rank", "--nocapture"]);
+        .args(rank_of("rank_1_fills_the_memory", "2", &[]));
     let outcome = start(command).finish();
     while std::fs::remove_dir(&folder).is_err() {
         std::thread::yield_now();
@@ -220,6 +198,23 @@ fn a_panic_is_the_cause() {
     );
 }
 
+fn rank_1_panics_and_all_unwrap() {
+    let comm = join();
+    assert!(comm.rank() != 1, "what a pity");
+    comm.barrier().unwrap();
+}
+
+/// The code is the same for all, but not the reason.
+#[test]
+fn a_panic_after_which_everybody_panics_is_the_cause() {
+    let outcome = outcome("3", "rank_1_panics_and_all_unwrap");
+    assert_eq!(outcome.code, 101);
+    assert_eq!(
+        verdict(&outcome),
+        "cobre-launch: rank 1 (pid PID) panicked (code 101)"
+    );
+}
+
 fn rank_1_leaves_too_early() {
     let comm = join();
     if comm.rank() == 1 {
@@ -266,6 +261,32 @@ told: "
     );
 }
 
+fn rank_1_does_not_come_in_time() {
+    if std::env::var("COBRE_SHM_RANK").unwrap() == "1" {
+        loop {
+            std::thread::park();
+        }
+    }
+    if let Err(error) = cobre_shm::init() {
+        println!("\ntold: {error}");
+        std::process::exit(4);
+    }
+}
+
+#[test]
+fn a_rank_that_does_not_come_in_time_is_not_called_dead() {
+    let options = ["--env", "COBRE_SHM_ATTACH_TIMEOUT=0.1"];
+    let outcome = job("2", "rank_1_does_not_come_in_time", &options).finish();
+    assert_eq!(outcome.code, 4, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("told: rank 1 of job "));
+    let expected = "cobre-launch: the job could not form: rank 1 did not come in time";
+    assert!(
+        verdict(&outcome).starts_with(expected),
+        "{}",
+        outcome.stderr
+    );
+}
+
 fn rank_0_stays_longer() {
     let comm = join();
     if comm.rank() != 0 {
@@ -279,7 +300,7 @@ fn rank_0_stays_longer() {
 
 #[test]
 fn ranks_that_leave_cleanly_do_not_end_the_others() {
-    let mut job = job("3", "rank_0_stays_longer", &[]);
+    let mut job = job("3", "rank_0_stays_longer", ENOUGH);
     let text = job.read_until("leaving ", 2);
     for line in text.lines().filter(|line| line.starts_with("leaving ")) {
         if let Some(pid) = line.strip_prefix("leaving ").filter(|pid| !pid.is_empty()) {

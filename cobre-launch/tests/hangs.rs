@@ -7,11 +7,8 @@
 mod common;
 
 use cobre_comm_trait::{Communicator, ReduceOp, SharedMemoryProvider};
-use cobre_shm::ShmComm;
-use common::{Folder, Running, signal_launcher, start};
+use common::{Folder, Running, join, rank_of, signal_launcher, start};
 use nix::sys::signal::{Signal, raise};
-
-const ROLE: &str = "COBRE_TEST_ROLE";
 
 const ROLES: &[(&str, fn())] = &[
     ("rank_2_does_not_come", rank_2_does_not_come),
@@ -26,26 +23,11 @@ const ROLES: &[(&str, fn())] = &[
 
 #[test]
 fn rank() {
-    let Ok(wanted) = std::env::var(ROLE) else {
-        return;
-    };
-    let (_, role) = ROLES.iter().find(|(name, _)| *name == wanted).unwrap();
-    role();
+    common::play(ROLES);
 }
 
 fn job(ranks: &str, role: &str, options: &[&str]) -> Running {
-    let program = std::env::current_exe().unwrap();
-    let role = format!("{ROLE}={role}");
-    let mut args = vec!["-n", ranks, "--env", &role];
-    args.extend(options);
-    args.extend([program.to_str().unwrap(), "--exact", "rank", "--nocapture"]);
-    start(signal_launcher(&args))
-}
-
-fn join() -> ShmComm {
-    let comm = cobre_shm::init().unwrap();
-    comm.barrier().unwrap();
-    comm
+    start(signal_launcher(&rank_of(role, ranks, options)))
 }
 
 /// Rank 2 computes for ever; the others wait for it.

@@ -204,10 +204,55 @@ fn verbose_tells_of_the_job_and_of_each_end() {
 
 #[test]
 fn output_that_cannot_be_written_is_no_success() {
-    let full = std::fs::File::create("/dev/full").unwrap();
-    let mut command = common::launcher(&["-n", "2", "echo", "lost"]);
-    let output = command.stdout(full).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("standard output is cut short"), "{said}");
-    assert_eq!(output.status.code(), Some(1));
+    let full = || std::fs::File::create("/dev/full").unwrap();
+    let to_full = |args: &[&str]| {
+        let output = launcher(args).stdout(full()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), said)
+    };
+    let why = "No space left on device (os error 28)";
+    assert_eq!(
+        to_full(&["-n", "2", "echo", "lost"]),
+        (
+            1,
+            format!("cobre-launch: standard output is cut short: {why}\n")
+        )
+    );
+    assert_eq!(
+        to_full(&["-n", "2", "--dry-run", "echo"]),
+        (
+            1,
+            format!("cobre-launch: writing to standard output failed: {why}\n")
+        )
+    );
+    for (code, args) in [
+        (1, &["-n", "2", "sh", "-c", "echo lost >&2"][..]),
+        (127, &["no-such-program"]),
+        (2, &["-n", "0", "true"]),
+    ] {
+        let output = launcher(args).stderr(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
+fn a_copy_that_is_cut_short_is_no_success() {
+    let folder = Folder::new();
+    // Half a megabyte or one for each file, depending on the shell; the output is more.
+    let limited = "ulimit -f 1024; exec \"$@\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", limited, "sh", env!("CARGO_BIN_EXE_cobre-launch")]);
+    command.args(["-n", "1", "--output-dir", &folder.file("logs")]);
+    command.args(["seq", "300000"]);
+    // The job's own memory is a file too.
+    command.env("COBRE_SHM_STAGING", "64K");
+    let outcome = start(command).finish();
+    assert_eq!(outcome.stdout.lines().count(), 300_000);
+    assert_eq!(
+        (outcome.code, outcome.stderr.as_str()),
+        (
+            1,
+            "cobre-launch: --output-dir: rank-0.stdout is cut short: File too large (os error 27)\n"
+        )
+    );
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{is_gone, launcher, run, signal_launcher, start, wait_until_gone};
+use common::{is_gone, launcher, run, signal_launcher, start, start_on_terminal, wait_until_gone};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::process::CommandExt;
@@ -94,26 +94,10 @@ fn a_killed_witness_harms_nobody() {
 
 #[test]
 fn ctrl_c_on_a_terminal_reaches_each_rank_once() {
-    // `script` gives the launcher a terminal, and types what it reads. No shell between the two: one
-    // that waits for the launcher is interrupted as well, and ends with 130.
-    let launch = format!(
-        "exec {} -n 2 sh -c '{}'",
-        env!("CARGO_BIN_EXE_cobre-launch"),
-        LISTENER.replace('\'', r"'\''")
-    );
-    let mut command = Command::new("env");
-    command.args([
-        "--default-signal=INT,QUIT",
-        "script",
-        "-qefc",
-        &launch,
-        "/dev/null",
-    ]);
-    if Command::new("script").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no `script` to make a terminal with");
+    let arguments = format!("-n 2 sh -c '{}'", LISTENER.replace('\'', r"'\''"));
+    let Some(mut running) = start_on_terminal(&arguments, "INT,QUIT") else {
         return;
-    }
-    let mut running = start(command);
+    };
     let text = running.read_until("/cobre-", 2);
     let ready = text
         .lines()
@@ -133,24 +117,10 @@ fn ctrl_c_on_a_terminal_reaches_each_rank_once() {
 
 #[test]
 fn a_terminal_that_hangs_up_ends_a_launcher_that_leads_its_session() {
-    if Command::new("script").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no `script` to make a terminal with");
+    let arguments = "-n 2 sh -c 'echo ready $$; exec sleep 1000'";
+    let Some(mut running) = start_on_terminal(arguments, "HUP") else {
         return;
-    }
-    // No shell between the terminal and the launcher.
-    let launch = format!(
-        "exec {} -n 2 sh -c 'echo ready $$; exec sleep 1000'",
-        env!("CARGO_BIN_EXE_cobre-launch"),
-    );
-    let mut command = Command::new("env");
-    command.args([
-        "--default-signal=HUP",
-        "script",
-        "-qefc",
-        &launch,
-        "/dev/null",
-    ]);
-    let mut running = start(command);
+    };
     let text = running.read_until("\n", 2);
     // `script` holds the terminal; with it the terminal is gone.
     running.signal(Signal::SIGKILL);
@@ -296,6 +266,30 @@ fn wait_for_state(pid: &str, wanted: impl Fn(char) -> bool) {
         );
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whoever has ended by then has not been late, also if the guard has not told yet.
+#[test]
+fn a_limit_that_passes_when_all_have_ended_is_no_failure() {
+    let limit = Duration::from_secs(2);
+    let script = "echo $$ $PPID; read x";
+    let args = ["-n", "1", "--timeout", "2s", "sh", "-c", script];
+    let mut running = start(launcher(&args));
+    let begin = std::time::Instant::now();
+    let text = running.read_until("\n", 1);
+    let guard = word(&text, 0, 1);
+    let to_guard = |signal| kill(Pid::from_raw(guard.parse().unwrap()), signal).unwrap();
+    to_guard(Signal::SIGSTOP);
+    wait_for_state(&guard, |state| state == 'T');
+    running.write("go\n");
+    wait_until_gone(&word(&text, 0, 0));
+    // And a little longer, for the launcher to see it.
+    while begin.elapsed() < limit + Duration::from_millis(100) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    to_guard(Signal::SIGCONT);
+    let outcome = running.finish();
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
 }
 
 #[test]

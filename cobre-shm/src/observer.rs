@@ -40,6 +40,40 @@ pub enum Membership {
     Aborted,
 }
 
+/// What kept a job from forming, other than the end of a rank. Ranks get an [`InitError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotFormed {
+    /// A rank did not come while others waited.
+    #[error(
+        "rank {rank} did not come in time (COBRE_SHM_ATTACH_TIMEOUT sets how long others wait)"
+    )]
+    NeverCame {
+        /// The lowest of those that are missing.
+        rank: usize,
+    },
+    /// A rank was told another size.
+    #[error("rank {rank} came with COBRE_SHM_SIZE={theirs}")]
+    SizeDiffers {
+        /// The rank.
+        rank: usize,
+        /// Its size.
+        theirs: usize,
+    },
+    /// Two processes came as one rank.
+    #[error("a second process came as rank {rank}")]
+    TakenTwice {
+        /// The rank.
+        rank: usize,
+    },
+    /// A rank could not reserve its memory.
+    #[error("rank {rank} could not reserve its memory")]
+    NoRoom {
+        /// The rank.
+        rank: usize,
+    },
+}
+
 /// A job seen from outside, by the process that founded it.
 ///
 /// The ranks take part in it through [`init`](crate::init), with `COBRE_SHM_LAUNCHER` set.
@@ -197,16 +231,38 @@ impl Observer {
         }
     }
 
-    /// The job's first failure, as the ranks get it.
+    /// The job's first failure, as the ranks get it. [`Observer::not_formed`] has those of which a rank
+    /// never gets a [`CommError`].
     #[must_use]
     pub fn first_failure(&self) -> Option<CommError> {
         let failure = failure::first(&self.control)?;
-        Some(explain::explain(&self.control, failure))
+        let told = not_formed(failure).is_none();
+        told.then(|| explain::explain(&self.control, failure))
+    }
+
+    /// What has kept the job from forming, if something other than the end of a rank has.
+    #[must_use]
+    pub fn not_formed(&self) -> Option<NotFormed> {
+        not_formed(failure::first(&self.control)?)
     }
 
     /// Removes the job's name, if rank 0 has not: nobody can join any more. Also done on drop.
     pub fn remove_name(&mut self) {
         self.named = None;
+    }
+}
+
+fn not_formed(failure: Failure) -> Option<NotFormed> {
+    let rank = failure.rank;
+    match failure.kind {
+        Kind::NeverCame => Some(NotFormed::NeverCame { rank }),
+        Kind::SizeDiffers(theirs) => Some(NotFormed::SizeDiffers {
+            rank,
+            theirs: theirs as usize,
+        }),
+        Kind::TakenTwice => Some(NotFormed::TakenTwice { rank }),
+        Kind::NoRoom(_) => Some(NotFormed::NoRoom { rank }),
+        _ => None,
     }
 }
 

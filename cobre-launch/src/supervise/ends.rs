@@ -104,7 +104,7 @@ impl Supervisor<'_> {
 
     /// Looks for failures that only the segment knows of.
     pub(super) fn look_at_segment(&mut self, now: Instant) {
-        if self.job.first_failure().is_some() {
+        if self.job.first_failure().is_some() || self.job.not_formed().is_some() {
             self.begin_end(Reason::Failure, now);
             return;
         }

@@ -14,6 +14,7 @@ impl Supervisor<'_> {
     /// The exit of the job, and its last words.
     pub(super) fn conclude(&mut self) -> JobExit {
         let ends: Vec<RankEnd> = self.ranks.iter().filter_map(|rank| rank.end).collect();
+        self.forget_needless_end(&ends);
         let told = self.job.first_failure();
         let facts = Facts {
             ends: &ends,
@@ -32,6 +33,7 @@ impl Supervisor<'_> {
             received: &self.received,
             unkilled: &self.unkilled,
             scene: self.scene.as_deref(),
+            not_formed: self.job.not_formed(),
             out_of_memory: self.oom_kills.verdict(),
             started: SystemTime::now() - self.started.elapsed(),
             output: &self.output,
@@ -50,9 +52,17 @@ impl Supervisor<'_> {
         verdict.exit
     }
 
+    /// A limit that passed when everybody had ended by themselves has ended nobody.
+    fn forget_needless_end(&mut self, ends: &[RankEnd]) {
+        let limit = |reason| matches!(reason, Reason::Timeout | Reason::Hang);
+        if ends.iter().all(|end| !end.by_launcher) {
+            self.ending.take_if(|ending| limit(ending.reason));
+        }
+    }
+
     pub(super) fn finished(mut self, exit: JobExit) -> Finished {
         let exit = match exit {
-            JobExit::Success if self.output_lost => JobExit::Launcher,
+            JobExit::Success if self.output.is_lost() => JobExit::Launcher,
             exit => exit,
         };
         if let Some(report) = &mut self.report {

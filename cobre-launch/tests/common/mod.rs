@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 #![allow(clippy::print_stderr, clippy::unwrap_used)]
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -9,6 +10,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use cobre_comm_trait::Communicator;
+use cobre_shm::ShmComm;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -62,7 +65,7 @@ pub struct Running {
 }
 
 /// `cobre-launch` with these arguments.
-pub fn launcher(args: &[&str]) -> Command {
+pub fn launcher<A: AsRef<OsStr>>(args: &[A]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cobre-launch"));
     command
         .args(args)
@@ -74,13 +77,57 @@ pub fn launcher(args: &[&str]) -> Command {
 }
 
 /// The same with signals at their defaults, whatever started the tests.
-pub fn signal_launcher(args: &[&str]) -> Command {
+pub fn signal_launcher<A: AsRef<OsStr>>(args: &[A]) -> Command {
     let mut command = Command::new("env");
     command
         .args(["--default-signal=INT,QUIT,HUP,TERM,USR1,USR2,TSTP,CONT"])
         .arg(env!("CARGO_BIN_EXE_cobre-launch"))
         .args(args);
     command
+}
+
+const ROLE: &str = "COBRE_TEST_ROLE";
+
+/// For a test named `rank`, which does nothing unless [`rank_of`] starts it as a rank.
+pub fn play(roles: &[(&str, fn())]) {
+    let Ok(wanted) = std::env::var(ROLE) else {
+        return;
+    };
+    let (_, role) = roles.iter().find(|(name, _)| *name == wanted).unwrap();
+    role();
+}
+
+/// The words of a command line that start `ranks` ranks with this role.
+pub fn rank_of(role: &str, ranks: &str, options: &[&str]) -> Vec<String> {
+    let program = std::env::current_exe().unwrap();
+    let role = format!("{ROLE}={role}");
+    let program = program.to_str().unwrap();
+    let before = ["-n", ranks, "--env", &role].into_iter();
+    let words = before.chain(options.iter().copied());
+    let words = words.chain([program, "--exact", "rank", "--nocapture"]);
+    words.map(str::to_owned).collect()
+}
+
+/// A rank that has joined, with all others.
+pub fn join() -> ShmComm {
+    let comm = cobre_shm::init().unwrap();
+    comm.barrier().unwrap();
+    comm
+}
+
+/// Starts the launcher with this command line of a shell on a terminal of its own, which `script` makes
+/// and types what it is written into; nothing if there is no `script`. No shell stays between the two:
+/// one that waits for the launcher would be interrupted as well.
+pub fn start_on_terminal(arguments: &str, default_signals: &str) -> Option<Running> {
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no `script` to make a terminal with");
+        return None;
+    }
+    let launch = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_cobre-launch"));
+    let mut command = Command::new("env");
+    command.arg(format!("--default-signal={default_signals}"));
+    command.args(["script", "-qefc", &launch, "/dev/null"]);
+    Some(start(command))
 }
 
 /// Runs to the end, with no standard input.
