@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `allreduce:1024`: what is measured | [`cases`] |
 //! | a case as a sequence of collectives | [`plan`], [`sddp`] |
-//! | the loops, and the check of what they computed | [`run`], [`lane`], [`windows`], [`values`] |
+//! | what is repeated, and the check of what it computed | `steps`, [`lane`], [`windows`], [`values`] |
+//! | the loops, and what is timed | [`measure`] |
 //! | samples to numbers, numbers to JSON | [`stats`], [`json`] |
 //! | the other side, and the comparison | [`peers`], [`floors`], [`bounds`], [`table`], [`plot`] |
 #![forbid(unsafe_code)]
@@ -16,15 +17,19 @@
 pub mod bounds;
 pub mod cases;
 pub mod floors;
+#[cfg(test)]
+mod forgetful;
 pub mod json;
 pub mod lane;
+pub mod measure;
 pub mod peers;
 pub mod plan;
 pub mod plot;
-pub mod run;
 pub mod sddp;
 pub mod settle;
 pub mod stats;
+mod steps;
+pub mod subject;
 pub mod table;
 pub mod values;
 pub mod windows;

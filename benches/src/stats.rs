@@ -1,5 +1,7 @@
 //! Samples to numbers.
 
+use cobre_comm_trait::{CommError, Communicator, ReduceOp};
+
 /// What is said about the samples of a case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
@@ -35,6 +37,17 @@ impl Summary {
             p99: self.p99 - other,
         }
     }
+}
+
+/// The values of all ranks, combined one by one. Collective.
+pub(crate) fn over_ranks<C: Communicator>(
+    comm: &C,
+    mine: &[f64],
+    op: ReduceOp,
+) -> Result<Vec<f64>, CommError> {
+    let mut all = vec![0.0; mine.len()];
+    comm.allreduce(mine, &mut all, op)?;
+    Ok(all)
 }
 
 #[cfg(test)]

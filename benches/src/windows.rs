@@ -7,7 +7,7 @@ use cobre_comm_trait::{
 use crate::cases::{Message, Op};
 use crate::lane::{Action, touch};
 use crate::plan::Root;
-use crate::run::{RunError, Subject};
+use crate::subject::{RunError, Subject};
 use crate::values::Content;
 
 /// A message whose data lives in a window.

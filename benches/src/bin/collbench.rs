@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use cobre_benches::{cases::Case, json::Mode, run, settle::settle};
+use cobre_benches::{cases::Case, json::Mode, measure, settle::settle};
 use cobre_comm_trait::Communicator;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -54,7 +54,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     settle(&comm)?;
     let mut verified = true;
     for case in cases {
-        let record = run::measure(&comm, case, mode, target)?;
+        let record = measure::measure(&comm, case, mode, target)?;
         verified &= record.verified;
         if comm.rank() == 0 {
             println!("{}", serde_json::to_string(&record)?);
