@@ -19,6 +19,11 @@
 //! No operating system and no `unsafe` here.
 #![forbid(unsafe_code)]
 
+/// The program of the crate's page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Page;
+
 mod activity;
 pub mod check;
 mod communicator;

@@ -24,7 +24,7 @@ Examples:
 Everything after PROGRAM belongs to PROGRAM, options too. A `:` alone separates
 programs. Ctrl-C reaches every rank once; a second one kills the job at once.";
 
-/// Start the ranks of a job on this machine, and end with the truth about it.
+/// Start the ranks of a job on this machine, watch them, and report how the job ended.
 ///
 /// The ranks find each other through shared memory (COBRE_SHM_*), share the terminal's
 /// process group, and are gone, with all they started, when the launcher ends.

@@ -15,3 +15,8 @@
 #![forbid(unsafe_code)]
 
 pub mod hydrothermal;
+
+/// The first program of the front page.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
