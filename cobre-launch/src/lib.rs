@@ -2,67 +2,45 @@
 //!
 //! The way through one run, each step a module:
 //!
-//! 1. *parse*: the command line becomes raw arguments (`cli`);
-//! 2. *plan*: raw arguments become a validated plan, every program found (`plan`, `program`);
-//!    Where ranks go on the machine, if they are to be bound, is decided here too (`binding`);
-//! 3. *guard and found*: the guard is forked (`guard`), which outlives a killed launcher; then the
-//!    job's control segment is created, before any rank (`job`);
-//! 4. *spawn*: the guard starts the ranks (`spawn`) and hands over their pipes (`channel`);
-//! 5. *supervise*: one loop over signals, pipes and timers owns everything that is known about
-//!    the job (`supervise`), relays lines (`output`, `sink`) and feeds standard input (`stdin`);
-//! 6. *report*: the facts and what each rank was doing (`scene`) become a verdict (`verdict`), and
-//!    that a text, a report (`last_words`) and an exit code ([`JobExit`]); or another attempt.
+//! 1. `plan`: the command line becomes raw arguments (`cli`), and these a validated plan: every
+//!    program found (`program`), every rank's place on the machine decided, if it is to be bound
+//!    (`binding`);
+//! 2. `process`: the guard is forked, which outlives a killed launcher; once the job's control
+//!    segment is founded (`watch/job`), it starts the ranks (`spawn`) and hands over their pipes
+//!    (`channel`);
+//! 3. `watch`: one loop over signals, pipes and timers owns everything that is known about the job
+//!    (`supervise`);
+//! 4. `relay`: meanwhile lines of output pass through (`output`, `sink`), and standard input
+//!    (`stdin`);
+//! 5. `report`: the facts and what each rank was doing (`watch/scene`) become a verdict, and that a
+//!    text, a report (`last_words`) and an exit code ([`JobExit`]); or another attempt.
 #![cfg(target_os = "linux")]
 
-mod binding;
-mod channel;
-mod cli;
-mod cores;
-mod descendants;
-mod duration;
-mod ending;
 mod error;
-mod exit_code;
-mod files;
-mod guard;
-mod hang;
-mod job;
-mod last_words;
-mod oom;
-mod output;
 mod plan;
-mod program;
-mod progress;
-mod recording;
+mod process;
+mod relay;
 mod report;
-mod scene;
-mod signal;
-mod sink;
-mod spawn;
-mod stdin;
-mod supervise;
 mod sys;
-mod tail;
-mod text;
-mod verdict;
-mod witness;
+mod watch;
 
 use std::ffi::OsString;
 use std::time::Instant;
 
-pub use exit_code::JobExit;
+pub use report::exit_code::JobExit;
 
-use crate::binding::BindingArgs;
-use crate::cli::Parsed;
 use crate::error::LaunchError;
-use crate::files::RankFiles;
-use crate::guard::Guard;
-use crate::job::Job;
-use crate::oom::OomKills;
-use crate::plan::{Identity, Plan};
-use crate::recording::Reports;
-use crate::supervise::{Attempt, Supervisor};
+use crate::plan::binding::{self, BindingArgs};
+use crate::plan::cli::{self, Parsed};
+use crate::plan::{Identity, Plan, cores};
+use crate::process::guard::Guard;
+use crate::process::{signal, spawn};
+use crate::relay::files::{self, RankFiles};
+use crate::report::recording::Reports;
 use crate::sys::Inheritance;
+use crate::watch::job::Job;
+use crate::watch::oom::OomKills;
+use crate::watch::supervise::{Attempt, Supervisor};
 
 /// Runs the launcher with the command line `args`, the program's own name first.
 ///
@@ -99,7 +77,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
     let mut signals = signal::Signals::take()?;
     let inheritance = spawn::prepare(&signals);
     let files = files::create(&plan)?;
-    let report = files::create_report(&plan)?;
+    let report = report::file::create(&plan)?;
     let reports = Reports::open(&plan.recording)?;
     let start = Instant::now();
     let deadline = plan.timeout.and_then(|limit| start.checked_add(limit));
@@ -109,7 +87,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
         let again = files::again(&files).map_err(failed)?;
         let attempt = start_job(&plan, number, inheritance, again, deadline)?;
         let finished = Supervisor::new(attempt, &mut signals).and_then(Supervisor::run)?;
-        files::write_report(&plan, report.as_ref(), finished.report.as_ref())?;
+        report::file::write(&plan, report.as_ref(), finished.report.as_ref())?;
         if !finished.may_restart || number == plan.max_restarts {
             return Ok(reports.write(&plan, &finished.records, finished.exit));
         }

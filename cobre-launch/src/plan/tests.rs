@@ -1,6 +1,6 @@
 use super::Plan;
-use crate::cli::{self, Parsed};
 use crate::error::LaunchError;
+use crate::plan::cli::{self, Parsed};
 use std::ffi::{OsStr, OsString};
 
 fn plan(line: &str, env: &[(&str, &str)], cores: usize) -> Result<Plan, LaunchError> {

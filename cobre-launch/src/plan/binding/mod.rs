@@ -13,7 +13,7 @@ pub(crate) use lease::Lease;
 pub(crate) use options::BindingArgs;
 
 use crate::error::LaunchError;
-use crate::text;
+use crate::report::text;
 use options::BindTo;
 use place::{DoesNotFit, Request};
 

@@ -8,7 +8,7 @@ use cobre_shm::recording::{RankRecord, Recording};
 pub(crate) use cobre_shm::observer::Membership;
 
 use crate::error::LaunchError;
-use crate::scene::{Doing, Place};
+use crate::watch::scene::{Doing, Place};
 
 /// The job that this launcher founded.
 #[derive(Debug)]

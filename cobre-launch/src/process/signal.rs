@@ -9,8 +9,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, getsid};
 
 use crate::error::LaunchError;
+use crate::process::witness::Witness;
 use crate::sys;
-use crate::witness::Witness;
 
 /// What users and programs send to a job.
 const FORWARDED: [Signal; 6] = [

@@ -1,14 +1,22 @@
 //! Everything that the launcher itself says.
 
+pub(crate) mod exit_code;
+pub(crate) mod file;
+pub(crate) mod last_words;
+pub(crate) mod progress;
+pub(crate) mod recording;
+pub(crate) mod text;
+pub(crate) mod verdict;
+
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 
 use crate::JobExit;
 use crate::error::LaunchError;
 use crate::plan::{Identity, Plan};
-use crate::signal;
-use crate::text::count;
-use crate::verdict::{End, RankEnd};
+use crate::process::signal;
+use crate::report::text::count;
+use crate::report::verdict::{End, RankEnd};
 
 /// Says what is wrong with the command line.
 pub(crate) fn usage(error: &clap::Error) -> JobExit {

@@ -8,12 +8,13 @@ use cobre_comm_trait::FailureCause;
 use nix::sys::signal::Signal;
 
 use super::Supervisor;
-use crate::ending::Reason;
-use crate::guard::Ended;
-use crate::job::Membership;
+use crate::process::descendants;
+use crate::process::guard::Ended;
+use crate::report;
+use crate::report::verdict::{End, RankEnd};
 use crate::sys::{Reaped, reap};
-use crate::verdict::{End, RankEnd};
-use crate::{descendants, report};
+use crate::watch::ending::Reason;
+use crate::watch::job::Membership;
 
 impl Supervisor<'_> {
     /// Takes note of the ranks that have ended.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
-use crate::files::{RankFiles, STREAMS};
 use crate::plan::Plan;
-use crate::sink::{self, Sink, Source};
-use crate::tail::Tail;
+use crate::relay::files::{RankFiles, STREAMS};
+use crate::relay::sink::{self, Sink, Source};
+use crate::relay::tail::Tail;
 
 /// An unfinished line of a rank that somebody can answer is shown after this much silence: it may be a
 /// prompt.
@@ -350,7 +350,7 @@ fn may_answer(stdin: &impl AsFd) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::{LINE_DELAY, LONGEST_PROMPT, PROMPT_DELAY, Stream};
-    use crate::sink::Sink;
+    use crate::relay::sink::Sink;
     use std::io;
     use std::time::{Duration, Instant};
 

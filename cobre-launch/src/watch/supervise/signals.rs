@@ -5,10 +5,10 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 
 use super::Supervisor;
-use crate::channel::RankSet;
-use crate::ending::{Reason, Step};
-use crate::last_words;
-use crate::signal::Event;
+use crate::process::channel::RankSet;
+use crate::process::signal::Event;
+use crate::report::last_words;
+use crate::watch::ending::{Reason, Step};
 
 impl Supervisor<'_> {
     pub(super) fn hear_signals(&mut self, now: Instant) {

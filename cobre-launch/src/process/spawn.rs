@@ -12,12 +12,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigHandler;
 use nix::unistd::{Pid, getpid};
 
-use crate::cli::StdinMode;
 use crate::error::LaunchError;
-use crate::guard::Started;
+use crate::plan::cli::StdinMode;
+use crate::plan::program;
 use crate::plan::{Identity, Plan};
-use crate::program;
-use crate::signal::Signals;
+use crate::process::guard::Started;
+use crate::process::signal::Signals;
 use crate::sys::{self, Inheritance};
 
 /// Prepares the launcher for starting many ranks, and returns what those shall not notice of it.

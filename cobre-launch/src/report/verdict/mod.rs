@@ -14,8 +14,8 @@ use std::time::Duration;
 use cobre_comm_trait::{CommError, FailureCause};
 
 use crate::JobExit;
-use crate::ending::{Reason, SIMULTANEOUS};
-use crate::job::Membership;
+use crate::watch::ending::{Reason, SIMULTANEOUS};
+use crate::watch::job::Membership;
 
 /// The exit code of a Rust program that panicked.
 const PANIC: i32 = 101;

@@ -12,10 +12,10 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use crate::channel::{GuardEnd, News, Order, RankSet, Received, Wait};
 use crate::plan::{Identity, Plan};
+use crate::process::channel::{GuardEnd, News, Order, RankSet, Received, Wait};
+use crate::process::{descendants, spawn};
 use crate::sys::{Inheritance, Reaped, reap};
-use crate::{descendants, spawn};
 
 /// Starts the ranks of the job `identity`, watches them, and ends with everything that is below it when
 /// the launcher closes its end of the channel, or dies.

@@ -8,9 +8,10 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
-use crate::binding::BindingArgs;
-use crate::recording::RecordingArgs;
-use crate::{JobExit, duration};
+use crate::JobExit;
+use crate::plan::binding::BindingArgs;
+use crate::plan::duration;
+use crate::plan::recording::RecordingArgs;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -14,10 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::channel::{self, LauncherEnd, News, Order, RankSet, Received, Wait};
 use crate::error::LaunchError;
 use crate::plan::{Identity, Plan};
-use crate::spawn;
+use crate::process::channel::{self, LauncherEnd, News, Order, RankSet, Received, Wait};
+use crate::process::spawn;
 use crate::sys::{self, Inheritance};
 
 /// A rank that has been started, with our ends of its pipes.

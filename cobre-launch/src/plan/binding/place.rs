@@ -118,7 +118,7 @@ fn widen(machine: &Machine, bind: Level, hand: &[&Core]) -> CpuList {
 #[cfg(test)]
 mod tests {
     use super::{DoesNotFit, Request, place};
-    use crate::binding::machines;
+    use crate::plan::binding::machines;
     use cobre_shm::topology::{CpuList, Level, Machine};
 
     fn ask(bind: Level, map: Level, cores_per_rank: Option<usize>) -> Request {

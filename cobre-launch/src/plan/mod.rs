@@ -1,5 +1,12 @@
 //! The validated plan: what every rank will be, decided before anything happens.
 
+pub(crate) mod binding;
+pub(crate) mod cli;
+pub(crate) mod cores;
+pub(crate) mod duration;
+pub(crate) mod program;
+pub(crate) mod recording;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,11 +19,10 @@ use cobre_shm::{BACKEND_VAR, LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_V
 use nix::sched::CpuSet;
 use nix::unistd::{AccessFlags, access};
 
-use crate::binding::{self, BindingArgs, Bindings};
-use crate::cli::{Segment, StdinMode};
 use crate::error::LaunchError;
-use crate::program;
-use crate::recording::RecordingArgs;
+use crate::plan::binding::{BindingArgs, Bindings};
+use crate::plan::cli::{Segment, StdinMode};
+use crate::plan::recording::RecordingArgs;
 
 /// The variables that say who a rank is: nobody else may set them.
 const IDENTITY: [&str; 5] = [NAME_VAR, RANK_VAR, SIZE_VAR, LAUNCHER_VAR, ATTEMPT_VAR];
@@ -205,7 +211,7 @@ impl Identity {
 
 impl Program {
     fn new(
-        group: crate::cli::GroupArgs,
+        group: crate::plan::cli::GroupArgs,
         mut command: Vec<OsString>,
         inherited: &dyn Fn(&OsStr) -> Option<OsString>,
     ) -> Result<Self, LaunchError> {

@@ -6,9 +6,9 @@ use nix::sys::signal::Signal;
 
 use super::{Finished, Supervisor};
 use crate::JobExit;
-use crate::ending::Reason;
-use crate::last_words::Known;
-use crate::verdict::{Facts, RankEnd, decide};
+use crate::report::last_words::Known;
+use crate::report::verdict::{Facts, RankEnd, decide};
+use crate::watch::ending::Reason;
 
 impl Supervisor<'_> {
     /// The exit of the job, and its last words.

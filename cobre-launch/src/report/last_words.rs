@@ -9,15 +9,16 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use crate::JobExit;
-use crate::ending::Reason;
-use crate::files::STREAMS;
-use crate::job::Membership;
-use crate::output::Output;
 use crate::plan::Plan;
-use crate::scene::{self, Doing};
-use crate::text::{list, paragraph};
-use crate::verdict::{End, Facts, RankEnd, Verdict, common_code, named};
-use crate::{duration, signal};
+use crate::plan::duration;
+use crate::process::signal;
+use crate::relay::files::STREAMS;
+use crate::relay::output::Output;
+use crate::report::text::{list, paragraph};
+use crate::report::verdict::{End, Facts, RankEnd, Verdict, common_code, named};
+use crate::watch::ending::Reason;
+use crate::watch::job::Membership;
+use crate::watch::scene::{self, Doing};
 
 /// How many of a rank's last lines are shown ...
 const LAST_LINES: usize = 10;

@@ -13,22 +13,23 @@ use nix::unistd::Pid;
 
 use cobre_shm::recording::RankRecord;
 
-use crate::ending::{Ending, Reason};
 use crate::error::LaunchError;
-use crate::files::RankFiles;
-use crate::guard::{Guard, Started};
-use crate::hang::HangWatch;
-use crate::job::Job;
-use crate::last_words::Report;
-use crate::oom::OomKills;
-use crate::output::{self, Output};
 use crate::plan::Plan;
-use crate::progress::ProgressLine;
-use crate::scene::{self, Doing};
-use crate::signal::Signals;
-use crate::stdin::{self, Broadcast};
-use crate::verdict::RankEnd;
-use crate::{JobExit, report, sink};
+use crate::process::guard::{Guard, Started};
+use crate::process::signal::Signals;
+use crate::relay::files::RankFiles;
+use crate::relay::output::{self, Output};
+use crate::relay::sink;
+use crate::relay::stdin::{self, Broadcast};
+use crate::report::last_words::Report;
+use crate::report::progress::ProgressLine;
+use crate::report::verdict::RankEnd;
+use crate::watch::ending::{Ending, Reason};
+use crate::watch::hang::HangWatch;
+use crate::watch::job::Job;
+use crate::watch::oom::OomKills;
+use crate::watch::scene::{self, Doing};
+use crate::{JobExit, report};
 
 /// How often the segment is looked at while some ranks have ended and others run: whether one of
 /// these waits for one of those is known there only.

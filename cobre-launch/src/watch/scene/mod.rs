@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub(crate) use words::{describe, diagnose};
 
-use crate::job::Membership;
+use crate::watch::job::Membership;
 
 /// What one rank is doing.
 #[derive(Clone, Debug, PartialEq, Serialize)]

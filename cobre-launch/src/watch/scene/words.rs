@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Doing, What};
-use crate::text::{list, paragraph};
+use crate::report::text::{list, paragraph};
 
 /// Ranks that do the same.
 struct Group<'a> {
@@ -127,7 +127,7 @@ fn disagreement(scene: &[Doing]) -> Option<[(usize, &Doing); 2]> {
 #[cfg(test)]
 mod tests {
     use super::{describe, diagnose};
-    use crate::scene::{Doing, OperationView, Place, What};
+    use crate::watch::scene::{Doing, OperationView, Place, What};
 
     fn operation(number: u64, name: &'static str, arguments: &str) -> Option<OperationView> {
         Some(OperationView {

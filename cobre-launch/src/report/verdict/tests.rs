@@ -3,8 +3,8 @@ use std::time::Duration;
 use cobre_comm_trait::{Call, CommError, FailureCause, Operation};
 
 use super::{End, Facts, RankEnd, decide};
-use crate::ending::Reason;
-use crate::job::Membership::{self, Aborted, Absent, Joined, Left, Panicked};
+use crate::watch::ending::Reason;
+use crate::watch::job::Membership::{self, Aborted, Absent, Joined, Left, Panicked};
 
 const JOINED: Membership = Joined { pid: 1 };
 
