@@ -167,3 +167,43 @@ fn the_book_has_the_variables_that_the_programs_have_and_no_others() {
     let gone: Vec<_> = stated.difference(&anywhere).collect();
     assert!(gone.is_empty(), "only in the book: {gone:?}");
 }
+
+/// The variants of `name` in the source file at `path`.
+fn variants(path: &str, name: &str) -> Vec<String> {
+    let source = fs::read_to_string(root().join(path)).unwrap();
+    let (_, body) = source.split_once(&format!("pub enum {name} {{")).unwrap();
+    let (body, _) = body.split_once("\n}\n").unwrap();
+    let named = body.lines().filter_map(|line| line.strip_prefix("    "));
+    named
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
+        .filter_map(|line| line.split([' ', '(', ',']).next().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn every_error_is_on_its_page() {
+    for (source, name, page) in [
+        (
+            "cobre-comm-trait/src/error.rs",
+            "CommError",
+            "contract/communicator.md",
+        ),
+        (
+            "cobre-comm-trait/src/error.rs",
+            "FailureCause",
+            "contract/communicator.md",
+        ),
+        (
+            "cobre-shm/src/job/error.rs",
+            "InitError",
+            "protocol/forming.md",
+        ),
+    ] {
+        let text = fs::read_to_string(root().join("specs/src").join(page)).unwrap();
+        let variants = variants(source, name);
+        assert!(variants.len() > 3, "{variants:?}");
+        for variant in variants {
+            assert!(text.contains(&format!("`{variant}")), "{page}: {variant}");
+        }
+    }
+}
