@@ -117,8 +117,11 @@ fn every_source_file_that_is_named_is_there() {
                 continue;
             }
             // Written from the root, from the document, or from a crate that the page is about.
-            let from = [root.as_path(), folder, &root.join("cobre-shm/src")];
-            if !from.iter().any(|from| from.join(&span).exists()) {
+            let crates = ["cobre-shm/src", "cobre-launch/src"].map(|inside| root.join(inside));
+            let mut from = [root.as_path(), folder]
+                .into_iter()
+                .chain(crates.iter().map(PathBuf::as_path));
+            if !from.any(|from| from.join(&span).exists()) {
                 gone.push(format!("{}: {span}", path.display()));
             }
             checked += 1;
@@ -205,5 +208,73 @@ fn every_error_is_on_its_page() {
         for variant in variants {
             assert!(text.contains(&format!("`{variant}")), "{page}: {variant}");
         }
+    }
+}
+
+/// The rows of the tables of a page, as cells.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("specs/src").join(page)).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    rows.map(|row| {
+        let cells = row.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    })
+    .collect()
+}
+
+#[test]
+fn the_fault_points_of_the_book_are_those_of_the_library() {
+    let mut reached = BTreeSet::new();
+    for path in files(&[".rs"]) {
+        if path
+            .strip_prefix(root())
+            .unwrap()
+            .starts_with("cobre-shm/src")
+        {
+            let text = fs::read_to_string(path).unwrap();
+            reached.extend(between(&text, "point::reached(\"", '"').map(str::to_owned));
+        }
+    }
+    assert!(reached.len() > 10, "{reached:?}");
+    let rows = rows("reference/fault-points.md").into_iter();
+    let points =
+        rows.filter(|row| row.len() == 3 && row[1].starts_with('`') && row[1].ends_with('`'));
+    let stated: BTreeSet<String> = points
+        .map(|row| row[1].trim_matches('`').to_owned())
+        .collect();
+    assert_eq!(stated, reached);
+}
+
+#[test]
+fn the_mutations_of_the_book_are_those_of_the_script() {
+    let script = fs::read_to_string(root().join("cobre-shm/loom-mutations.sh")).unwrap();
+    let mutations = script.lines().filter_map(|line| line.strip_prefix("  '"));
+    let mutations = mutations.enumerate().map(|(number, line)| {
+        let mut parts = line.split('|');
+        let (file, what) = (parts.next().unwrap(), parts.next().unwrap());
+        vec![number.to_string(), format!("`{file}`"), what.to_owned()]
+    });
+    let mutations: Vec<_> = mutations.collect();
+    assert!(mutations.len() > 20, "{mutations:?}");
+    let mut stated = rows("reference/model-checking.md");
+    stated.retain(|row| row[0].parse::<usize>().is_ok());
+    assert_eq!(stated, mutations);
+}
+
+#[test]
+fn the_models_of_the_book_are_there() {
+    let folder = root().join("cobre-shm/src/model");
+    let mut tests = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        tests += &fs::read_to_string(entry.unwrap().path()).unwrap();
+    }
+    let rows = rows("reference/model-checking.md").into_iter();
+    let named: Vec<String> = rows
+        .flat_map(|row| prose_and_spans(&row[0]).1)
+        .filter(|name| name.contains('_') && !name.starts_with(".."))
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}()")), "{name}");
     }
 }
