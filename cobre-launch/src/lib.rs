@@ -87,9 +87,13 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
         let again = files::again(&files).map_err(failed)?;
         let attempt = start_job(&plan, number, inheritance, again, deadline)?;
         let finished = Supervisor::new(attempt, &mut signals).and_then(Supervisor::run)?;
-        report::file::write(&plan, report.as_ref(), finished.report.as_ref())?;
+        let written = report::file::write(&plan, report.as_ref(), finished.report.as_ref());
+        if let Err(error) = &written {
+            report::complain(error);
+        }
         if !finished.may_restart || number == plan.max_restarts {
-            return Ok(reports.write(&plan, &finished.records, finished.exit));
+            let exit = finished.exit.unless(written.is_err());
+            return Ok(reports.write(&plan, &finished.records, exit));
         }
         number += 1;
     }

@@ -1,6 +1,7 @@
 //! The one module with `unsafe`: what neither the standard library nor nix has in a safe form.
 #![allow(unsafe_code)]
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -12,7 +13,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
-use nix::unistd::{ForkResult, Pid, getppid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid};
 
 /// What a rank gets back of the launcher's own settings between fork and exec.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,18 @@ pub(crate) fn fork(child: impl FnOnce()) -> nix::Result<Pid> {
             unsafe { libc::_exit(i32::from(outcome.is_err())) }
         }
     }
+}
+
+/// Lets go of the standard streams, whose other ends wait for the last holder.
+pub(crate) fn leave_streams() -> io::Result<()> {
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    Ok(())
 }
 
 /// Takes a descriptor that has just been received.

@@ -1,9 +1,10 @@
 //! Output and input: lines never mix, prompts appear, files are private, readers may go away.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod common;
 
 use common::{Folder, launcher, run, start};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
@@ -134,7 +135,57 @@ fn no_link_is_followed_to_write_a_file() {
     std::os::unix::fs::symlink(&target, folder.file("rank-0.stdout")).unwrap();
     let outcome = run(&["-n", "1", "--output-dir", &folder.file(""), "echo", "x"]);
     assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    let why = "it is a symbolic link, which is not followed";
+    assert!(outcome.stderr.contains(why), "{}", outcome.stderr);
     assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+}
+
+/// `--report /dev/null`, by root.
+#[test]
+fn a_report_leaves_what_is_no_file_as_it_is() {
+    let folder = Folder::new();
+    let pipe = folder.file("pipe");
+    nix::unistd::mkfifo(
+        pipe.as_str(),
+        nix::sys::stat::Mode::from_bits_truncate(0o644),
+    )
+    .unwrap();
+    let mode = || std::fs::metadata(&pipe).unwrap().permissions().mode() & 0o777;
+    let before = mode();
+    // Both ends, so that nobody waits for the other.
+    let mut ours = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&pipe)
+        .unwrap();
+    let outcome = run(&["-n", "1", "--report", &pipe, "true"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    assert_eq!(mode(), before);
+    let mut text = [0; 1];
+    ours.read_exact(&mut text).unwrap();
+    assert_eq!(text, *b"{");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_does_not_hide_how_the_job_ended() {
+    let folder = Folder::new();
+    // Nothing can be written to it; and it is no link, which would not be followed.
+    let full = folder.file("full");
+    let device = nix::sys::stat::makedev(1, 7);
+    let kind = nix::sys::stat::SFlag::S_IFCHR;
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    if nix::sys::stat::mknod(full.as_str(), kind, mode, device).is_err()
+        || std::fs::File::create(&full).is_err()
+    {
+        println!("SKIPPED: it takes root, and devices, to make a file that is full");
+        return;
+    }
+    for (script, code) in [("exit 0", 1), ("exit 7", 7)] {
+        let outcome = run(&["-n", "1", "--report", &full, "sh", "-c", script]);
+        assert_eq!(outcome.code, code, "{}", outcome.stderr);
+        let said = "cobre-launch: --report: cannot write";
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The witness: a process in the launcher's process group that does nothing but say which signals it
 //! gets. What it gets has been sent to the whole group, so the ranks have it already.
 
-use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -11,7 +10,7 @@ use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, pipe2, read, write};
+use nix::unistd::{Pid, getpid, getppid, pipe2, read, write};
 
 use crate::sys;
 
@@ -72,11 +71,8 @@ fn serve(launcher: Pid, signals: &SignalFd, to: &OwnedFd) -> nix::Result<()> {
     let _ = set_name(c"cobre-witness");
     set_pdeathsig(Signal::SIGKILL)?;
     SigSet::all().thread_set_mask()?;
-    if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
-        dup2_stdin(&null)?;
-        dup2_stdout(&null)?;
-        dup2_stderr(&null)?;
-    }
+    // Without /dev/null it holds them as long as the launcher does.
+    let _ = sys::leave_streams();
     while getppid() == launcher {
         let mut fds = [
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),

@@ -42,7 +42,7 @@ pub(crate) fn again(files: &[RankFiles]) -> io::Result<Vec<RankFiles>> {
     files.iter().map(pair).collect()
 }
 
-/// A new or emptied file that nobody but its owner reads.
+/// A new or emptied file that nobody but its owner reads; or a device or a pipe, as it is.
 pub(crate) fn owner_only(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
@@ -50,8 +50,14 @@ pub(crate) fn owner_only(path: &Path) -> io::Result<File> {
         .truncate(true)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ELOOP) => io::Error::other("it is a symbolic link, which is not followed"),
+            _ => error,
+        })?;
     // The mode above is for a new file only.
-    file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    }
     Ok(file)
 }

@@ -66,6 +66,14 @@ Exit code:
         }
     }
 
+    /// The same, but no success if the launcher has `failed` to write something.
+    pub(crate) fn unless(self, failed: bool) -> Self {
+        match self {
+            Self::Success if failed => Self::Launcher,
+            exit => exit,
+        }
+    }
+
     /// The number that the launcher's parent sees.
     #[must_use]
     pub fn code(self) -> u8 {

@@ -32,8 +32,10 @@ pub(crate) fn write(
     let mut replace = || {
         let mut text = serde_json::to_vec_pretty(report)?;
         text.push(b'\n');
-        file.set_len(0)?;
-        file.rewind()?;
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
+            file.rewind()?;
+        }
         file.write_all(&text)
     };
     replace().map_err(|source| LaunchError::Report {

@@ -69,10 +69,7 @@ impl Reports {
             self.trace.map(|target| write_trace(target, records)),
         ];
         let failed = written.into_iter().flatten().any(|done| !done);
-        match exit {
-            JobExit::Success if failed => JobExit::Launcher,
-            exit => exit,
-        }
+        exit.unless(failed)
     }
 }
 

@@ -62,7 +62,7 @@ pub enum InitError {
     },
     /// A rank did not come in time.
     #[error(
-        "rank{} {} of job {name} did not come within {waited:?}: start every rank from 0 to {}, with the same COBRE_SHM_NAME, on one machine where all see one /dev/shm; COBRE_SHM_ATTACH_TIMEOUT sets how long to wait",
+        "rank{} {} of job {name} did not come within {waited:.1?}: start every rank from 0 to {}, with the same COBRE_SHM_NAME, on one machine where all see one /dev/shm; COBRE_SHM_ATTACH_TIMEOUT sets how long to wait",
         if missing.len() == 1 { "" } else { "s" }, list(missing), size - 1
     )]
     NeverCame {
@@ -77,7 +77,7 @@ pub enum InitError {
     },
     /// The job's segment did not appear.
     #[error(
-        "job {name} was not found (after {waited:?}): either the job has already formed, without this process (each rank joins once), or rank 0 has not been started (or not on this machine, or with another /dev/shm)"
+        "job {name} was not found (after {waited:.1?}): either the job has already formed, without this process (each rank joins once), or rank 0 has not been started (or not on this machine, or with another /dev/shm)"
     )]
     NotFound {
         /// The job.

@@ -1,6 +1,5 @@
 //! What the guard itself does, in a process of its own.
 
-use std::fs::OpenOptions;
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
 
@@ -10,12 +9,12 @@ use nix::sys::mman::shm_unlink;
 use nix::sys::prctl::{set_child_subreaper, set_name};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nix::unistd::{Pid, setsid};
 
 use crate::plan::{Identity, Plan};
 use crate::process::channel::{GuardEnd, News, Order, RankSet, Received, Wait};
 use crate::process::{descendants, spawn};
-use crate::sys::{Inheritance, Reaped, reap};
+use crate::sys::{Inheritance, Reaped, leave_streams, reap};
 
 /// Starts the ranks of the job `identity`, watches them, and ends with everything that is below it when
 /// the launcher closes its end of the channel, or dies.
@@ -59,11 +58,8 @@ fn prepare() -> nix::Result<Ranks> {
 fn leave() {
     // It fails only for the leader of a process group, which a forked process is not.
     let _ = setsid();
-    if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
-        let _ = dup2_stdin(&null);
-        let _ = dup2_stdout(&null);
-        let _ = dup2_stderr(&null);
-    }
+    // Without /dev/null it holds them until its end, with which the job's comes anyway.
+    let _ = leave_streams();
 }
 
 struct Ranks {

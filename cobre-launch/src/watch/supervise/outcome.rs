@@ -61,10 +61,7 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn finished(mut self, exit: JobExit) -> Finished {
-        let exit = match exit {
-            JobExit::Success if self.output.is_lost() => JobExit::Launcher,
-            exit => exit,
-        };
+        let exit = exit.unless(self.output.is_lost());
         if let Some(report) = &mut self.report {
             report.set_exit(exit);
         }
