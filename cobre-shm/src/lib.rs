@@ -76,7 +76,7 @@ pub mod topology;
 mod window;
 
 #[cfg(all(not(loom), feature = "fault-points"))]
-pub use self::point::{block_of, on_fault_point};
+pub use self::{memory::layout::block_of, point::on_fault_point};
 #[cfg(not(loom))]
 pub use cobre_comm_trait::Activity;
 

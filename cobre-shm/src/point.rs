@@ -22,18 +22,6 @@ mod imp {
             hook(point);
         }
     }
-
-    /// The bytes of the control segment that `rank` of `size` writes for its peers, staging apart:
-    /// what a test overwrites to play a rank whose memory is corrupt.
-    ///
-    /// # Panics
-    /// If there is no such rank.
-    #[must_use]
-    pub fn block_of(rank: usize, size: usize) -> core::ops::Range<usize> {
-        assert!(rank < size);
-        let geometry = crate::memory::layout::Geometry::with_staging(size, 0);
-        geometry.block_offset(rank)..geometry.block_offset(rank + 1)
-    }
 }
 
 #[cfg(not(feature = "fault-points"))]
@@ -42,6 +30,6 @@ mod imp {
     pub(crate) fn reached(_: &'static str) {}
 }
 
-pub(crate) use imp::reached;
 #[cfg(feature = "fault-points")]
-pub use imp::{block_of, on_fault_point};
+pub use imp::on_fault_point;
+pub(crate) use imp::reached;

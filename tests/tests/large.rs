@@ -54,7 +54,7 @@ fn broadcast() {
             _ => vec![0; len],
         };
         watchdog.step(comm.rank(), "broadcasts");
-        comm.broadcast(&mut buf, 1).unwrap();
+        comm.broadcast(&mut buf, 1).expect("broadcast");
         assert!(buf == expected);
     });
 }
@@ -69,7 +69,8 @@ fn allgatherv() {
         let mut recv = vec![0; 2 * FAR + 11];
         let send = [&long[..], &short][comm.rank()];
         watchdog.step(comm.rank(), "gathers");
-        comm.allgatherv(send, &mut recv, &counts, &displs).unwrap();
+        comm.allgatherv(send, &mut recv, &counts, &displs)
+            .expect("allgatherv");
         let (first, rest) = recv[1..].split_at(counts[0]);
         assert!(first == long);
         assert_eq!(rest[rest.len() - 4..], [7, 8, 9, 0]);
@@ -84,7 +85,8 @@ fn allreduce() {
     run_threads(2, |comm, watchdog| {
         let mut recv = vec![0.0; len];
         watchdog.step(comm.rank(), "reduces");
-        comm.allreduce(&send, &mut recv, ReduceOp::Sum).unwrap();
+        comm.allreduce(&send, &mut recv, ReduceOp::Sum)
+            .expect("allreduce");
         for start in (0..len).step_by(997).chain(len - 9..len) {
             assert_eq!(recv[start], 2.0 * start as f64);
         }

@@ -230,6 +230,19 @@ impl Geometry {
     }
 }
 
+/// The bytes of the control segment that `rank` of `size` writes for its peers, staging apart:
+/// what a test overwrites to play a rank whose memory is corrupt.
+///
+/// # Panics
+/// If there is no such rank.
+#[cfg(feature = "fault-points")]
+#[must_use]
+pub fn block_of(rank: usize, size: usize) -> core::ops::Range<usize> {
+    assert!(rank < size);
+    let geometry = Geometry::with_staging(size, 0);
+    geometry.block_offset(rank)..geometry.block_offset(rank + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
