@@ -39,7 +39,7 @@ use bytemuck::Pod;
 /// sendable::<bool>();
 /// ```
 /// Padding would leak uninitialised memory (the derive refuses the type):
-/// ```compile_fail,E0512
+/// ```compile_fail,E0080
 /// #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 /// #[repr(C)]
 /// struct Padded {

@@ -46,7 +46,7 @@
 //! let all = region.as_slice();
 //! ```
 //! The read epoch does not write:
-//! ```compile_fail,E0596
+//! ```compile_fail,E0594
 //! use cobre_comm_trait::{LocalComm, SharedMemoryProvider, SharedRegion};
 //! let mut reader = LocalComm::new().create_shared_region::<f64>(8).unwrap().fence().unwrap();
 //! reader[0] = 1.0;

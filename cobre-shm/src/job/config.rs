@@ -151,7 +151,7 @@ impl Config {
         };
         let name = need(NAME_VAR, NAME_EXPECTED)?;
         let size = number(SIZE_VAR, &need(SIZE_VAR, SIZE_EXPECTED)?, SIZE_EXPECTED)?;
-        let rank = number(RANK_VAR, &need(RANK_VAR, "this process' rank")?, "a number")?;
+        let rank = number(RANK_VAR, &need(RANK_VAR, RANK_EXPECTED)?, RANK_EXPECTED)?;
         let launcher = get(LAUNCHER_VAR)
             .map(|value| number(LAUNCHER_VAR, &value, "a process number"))
             .transpose()?;
@@ -220,7 +220,9 @@ const NAME_EXPECTED: &str =
     "a slash followed by 1 to 254 other characters, for example /my-job, the same for every rank";
 const SIZE_EXPECTED: &str = "the number of ranks, from 1 to 1024";
 const BYTES_EXPECTED: &str = "a number of bytes, for example 4194304, 4096K or 4M";
-const STATUS_INTERVAL_EXPECTED: &str = "off, or a number of seconds, for example 2 or 0.5";
+const RANK_EXPECTED: &str = "a number from 0, below COBRE_SHM_SIZE";
+const STATUS_INTERVAL_EXPECTED: &str =
+    "off, or a number of seconds from 0.001, for example 2 or 0.5";
 
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let good = name.strip_prefix('/').is_some_and(|rest| {
