@@ -246,6 +246,22 @@ fn abort_leaves_alone_who_has_left() {
     assert_eq!(ranks[0].end(), End::Code(0));
 }
 
+/// A rank may drop its communicator and work on with another that it has split from it.
+#[test]
+fn abort_ends_who_goes_on_in_a_split_communicator() {
+    let job = Job::ranks(
+        RANK,
+        vec![
+            script(&["join", "inner:1", "inner-only", "say:computes", "busy"]),
+            script(&["join", "inner:1", "hear", "abort:9"]),
+        ],
+    );
+    let mut ranks = job.start();
+    ranks[0].hear("computes");
+    ranks[1].say("go");
+    assert_eq!(all_end(&mut ranks), [End::Signal(9), End::Code(9)]);
+}
+
 #[test]
 fn abort_in_a_job_of_one_exits() {
     let job = Job::of(RANK, 1, &["join", "abort:17"]);

@@ -8,7 +8,7 @@ use crate::{
     job::exit,
     memory::control::Control,
     sync::{
-        cell::{ABORTED, JOINED, Members, RankCell},
+        cell::{ABORTED, JOINED, LEFT, Members, RankCell},
         failure::{self, Failure, Kind},
         primitive::Ordering,
         wait,
@@ -51,7 +51,7 @@ fn end_peers(core: &Core, control: &Control) {
         .collect();
     let deadline = Instant::now() + GRACE;
     loop {
-        left.retain(|&rank| control.is_alive(rank) && is_member(control.cell(rank)));
+        left.retain(|&rank| control.is_alive(rank) && is_member(control, rank));
         if left.is_empty() {
             return;
         }
@@ -75,17 +75,23 @@ fn end_peers(core: &Core, control: &Control) {
         if let Ok(handle) = Pidfd::open(pid)
             && control.is_open_in(pid)
             && control.is_alive(rank)
-            && is_member(control.cell(rank))
+            && is_member(control, rank)
         {
             handle.kill();
         }
     }
 }
 
-/// A rank that has left, or is aborting too, is ending by itself.
-fn is_member(cell: &RankCell) -> bool {
+/// A rank that has left, or is aborting too, is ending by itself. One that has left this communicator
+/// may go on in others that were split from it.
+fn is_member(control: &Control, rank: usize) -> bool {
+    let block = control.block(rank);
     // Acquire matches the Release of `mark_gone`.
-    cell.presence.state.load(Ordering::Acquire) == JOINED
+    match block.cell.presence.state.load(Ordering::Acquire) {
+        JOINED => true,
+        LEFT => !block.splits.is_empty(),
+        _ => false,
+    }
 }
 
 /// Several ranks may be threads of one process, which ends by itself.

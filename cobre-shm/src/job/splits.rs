@@ -65,6 +65,11 @@ impl SplitTable {
         place.fd.store(0, Ordering::Release);
     }
 
+    /// Whether the rank is in none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listed().next().is_none()
+    }
+
     /// Descriptors and inodes.
     fn listed(&self) -> impl Iterator<Item = (u32, u64)> {
         self.places.iter().filter_map(|place| {

@@ -11,6 +11,7 @@
 //! | `progress:DONE:TOTAL` | says so on the status board | nothing |
 //! | `timeout:SECONDS` | limits how long later calls wait | nothing |
 //! | `outer` | drops the communicators that it has split | nothing |
+//! | `inner-only` | drops the communicator but not those | nothing |
 //! | `forked:STEP` | forks a child that does the step and exits, and waits for it | what it prints |
 //! | `orphan` | forks a child that does nothing until standard input ends | nothing |
 //! | `child:STEP` | starts this program with that step, and waits for it | what it prints |
@@ -102,6 +103,7 @@ impl Rank {
                 child.arg(rest).status()?;
             }
             "outer" => self.inner.clear(),
+            "inner-only" => self.comm = None,
             "forked" => return self.forked(rest),
             "orphan" => return orphan(),
             "busy" => loop {
