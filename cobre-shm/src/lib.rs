@@ -12,22 +12,31 @@
 //! # }
 //! ```
 //!
-//! `cobre-launch -n 8 program` starts eight ranks of it. Started alone the same program is a job of
-//! one. Without a launcher, start each rank with `COBRE_SHM_NAME`, `COBRE_SHM_RANK` and
+//! `cobre-launch -n 8 program` starts eight ranks of it. Started by itself, the same program is a job
+//! with one rank. Without the launcher, start each rank with `COBRE_SHM_NAME`, `COBRE_SHM_RANK` and
 //! `COBRE_SHM_SIZE` set, in any order.
 //!
-//! While it runs, a rank says how it is doing through [`ShmComm::status`], and anybody may look: see
-//! [`board`]. Uneven work is shared out with [`ShmComm::dynamic`].
+//! | what | where |
+//! |---|---|
+//! | join the job that the environment describes | [`init`] |
+//! | collectives, shared regions, pools | [`ShmComm`], through the traits of [`cobre_comm_trait`] |
+//! | a window with parts, placement and page size of your choice | [`ShmComm::create_window`] |
+//! | uneven work, taken by ranks as they become free | [`ShmComm::dynamic`] |
+//! | publish a rank's progress; read everybody's | [`ShmComm::status`], [`board`] |
+//! | found and watch a job, as a launcher does | [`observer`] |
+//! | look at a running job from outside | [`inspect`] |
 //!
-//! The contract of every call is that of [`cobre_comm_trait`]; here is how it is kept. Layers point
-//! one way:
+//! What each call guarantees is the contract of [`cobre_comm_trait`]. How this crate keeps it is
+//! specified, page by page, in the repository's `specs` folder. Layers point one way: a module uses
+//! those above it in this table (`memory` also names the records of `call`, `board` and `recording`,
+//! which lie in the control region):
 //!
 //! | layer | modules |
 //! |---|---|
 //! | the operating system | `sys` |
-//! | the machine, and where ranks and pages lie | [`topology`], `numa` |
+//! | the machine, and where ranks may run | [`topology`] |
 //! | waiting, failing, publishing and awaiting rounds: what the model checker explores | `sync` |
-//! | who owns which bytes of a segment | `memory` |
+//! | who owns which bytes of a segment, and where its pages lie | `memory`, `numa` |
 //! | algorithms as sequences of rounds | `collective` |
 //! | one call: signature, log, explanation of a disagreement | `call` |
 //! | the life of a job: configuration, forming, splitting, leaving, aborting | `job` |
