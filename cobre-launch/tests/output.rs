@@ -235,6 +235,17 @@ fn a_reader_that_goes_away_at_the_very_end_is_141_too() {
     assert_eq!(running.finish().code, 141);
 }
 
+/// An end in any case: also if nobody reads what is left, and nobody goes away.
+#[test]
+fn a_timeout_does_not_wait_for_a_reader_that_does_not_read() {
+    let limits = ["--timeout", "100ms", "--kill-grace", "100ms"];
+    let mut running = start(launcher(&[&["-n", "2"][..], &limits, &["yes"]].concat()));
+    while running.runs() {
+        std::thread::yield_now();
+    }
+    assert_eq!(running.finish().code, 124);
+}
+
 #[test]
 fn verbose_tells_of_the_job_and_of_each_end() {
     let outcome = run(&["-v", "-n", "2", "sh", "-c", "exit 0"]);

@@ -101,7 +101,7 @@ pub(crate) struct JobArgs {
     /// that is drawn again and again on a terminal, a line for each tenth elsewhere, on standard error.
     #[arg(long)]
     pub(crate) progress: bool,
-    /// What ranks get to clean up after a failure before SIGKILL: 500ms, 2s, 1m.
+    /// What ranks get to clean up after a failure or a timeout before SIGKILL: 500ms, 2s, 1m.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "2s")]
     pub(crate) kill_grace: Duration,
     /// Leave RAYON_NUM_THREADS and OMP_NUM_THREADS alone (otherwise, unless set: the rank's

@@ -98,6 +98,8 @@ pub(crate) struct Supervisor<'a> {
     exit: Option<JobExit>,
     /// The user does not want to wait for the rest of the output.
     impatient: bool,
+    /// When that is not waited for any longer, because the time is up.
+    give_up_output: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +150,7 @@ impl<'a> Supervisor<'a> {
             over: false,
             exit: None,
             impatient: false,
+            give_up_output: None,
         })
     }
 
@@ -167,10 +170,15 @@ impl<'a> Supervisor<'a> {
                 self.show_progress(now, true);
                 self.stdin = Broadcast::default();
                 self.over = true;
+                let is_timeout = |ending: &Ending| ending.reason == Reason::Timeout;
+                if self.ending.as_ref().is_some_and(is_timeout) {
+                    self.give_up_output = now.checked_add(self.plan.kill_grace);
+                }
                 self.exit = Some(self.conclude());
             }
+            let is_late = self.give_up_output.is_some_and(|at| at <= now);
             if let Some(exit) = self.exit
-                && (self.output.is_idle() || self.impatient)
+                && (self.output.is_idle() || self.impatient || is_late)
             {
                 return Ok(self.finished(exit));
             }
@@ -249,7 +257,8 @@ impl<'a> Supervisor<'a> {
     fn timers(&mut self, now: Instant) -> Option<Instant> {
         self.hear_signals(now);
         if self.over {
-            return self.signals.due();
+            let dues = [self.signals.due(), self.give_up_output];
+            return dues.into_iter().flatten().min();
         }
         let prompts = self.output.relay_prompts(now);
         self.show_progress(now, false);
