@@ -20,6 +20,7 @@ pub use process::{End, Job, Process};
 pub use recorded::{Hwloc, Known, Recorded, known};
 pub use shm::{
     config, job_name, left_behind, made_up_and_left, made_up_names, run_threads, run_threads_with,
+    shm_cases,
 };
 pub use terminal::Terminal;
 pub use threads::{run_ranks, try_ranks};

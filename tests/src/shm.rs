@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use cobre_comm_trait::conformance::{self, Case};
 use cobre_shm::{Config, ShmComm};
 
 use crate::{Watchdog, patience, run_ranks};
@@ -22,6 +23,13 @@ pub fn config(name: &str, rank: usize, size: usize) -> Config {
     let mut config = Config::new(name, rank, size);
     config.attach_timeout = patience() - Duration::from_secs(5);
     config
+}
+
+/// The whole conformance suite.
+#[must_use]
+pub fn shm_cases() -> Vec<Case<ShmComm>> {
+    let cases = conformance::cases().into_iter();
+    cases.chain(conformance::pool_cases()).collect()
 }
 
 /// Runs `body` on every rank of a job, each on a thread of this process.

@@ -1,8 +1,7 @@
 //! The conformance suite on `cobre-shm`, each rank a process, started without a launcher.
 
-use cobre_comm_trait::conformance::{agree, cases};
-use cobre_shm::ShmComm;
-use cobre_tests::{End, Job};
+use cobre_comm_trait::conformance::agree;
+use cobre_tests::{End, Job, shm_cases};
 
 /// Runs cases in one job and returns what each rank reports about the last one.
 fn run(ranks: usize, cases: &str) -> Result<Vec<String>, String> {
@@ -31,7 +30,7 @@ fn run(ranks: usize, cases: &str) -> Result<Vec<String>, String> {
 fn passes(ranks: usize) {
     run(ranks, "--all").unwrap_or_else(|why| panic!("with {ranks} ranks:\n{why}"));
     let mut failed = Vec::new();
-    for case in cases::<ShmComm>() {
+    for case in shm_cases() {
         if case.ends_job && case.runs_on(ranks) {
             let outcome = run(ranks, case.name).and_then(agree);
             failed.extend(outcome.err().map(|why| format!("{}:\n{why}", case.name)));

@@ -1,12 +1,12 @@
 //! The conformance suite on `cobre-shm`, each rank a thread.
 
 use cobre_comm_trait::Communicator;
-use cobre_comm_trait::conformance::{Case, agree, cases};
+use cobre_comm_trait::conformance::{Case, agree};
 use cobre_shm::ShmComm;
-use cobre_tests::run_threads;
+use cobre_tests::{run_threads, shm_cases};
 
 fn passes(ranks: usize) {
-    let (last, lasting): (Vec<_>, Vec<_>) = cases::<ShmComm>()
+    let (last, lasting): (Vec<_>, Vec<_>) = shm_cases()
         .into_iter()
         .filter(|case| case.runs_on(ranks))
         .partition(|case| case.ends_job);

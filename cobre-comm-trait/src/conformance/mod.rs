@@ -31,6 +31,7 @@ mod gather;
 mod group;
 mod mismatch;
 mod mix;
+mod pools;
 mod probe;
 mod reduce;
 mod reductions;
@@ -41,7 +42,7 @@ mod values;
 pub use probe::{Case, Probe, agree};
 pub use values::Random;
 
-use crate::SharedMemoryProvider;
+use crate::{PoolProvider, SharedMemoryProvider};
 
 /// Lists functions of one module as cases; `>= 2` behind a name is the least number of ranks.
 macro_rules! list {
@@ -80,16 +81,26 @@ pub fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     .collect()
 }
 
+/// Every case about pools, for backends that have them, those that end the job last.
+#[must_use]
+pub fn pool_cases<C: SharedMemoryProvider + PoolProvider>() -> Vec<Case<C>> {
+    pools::cases()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use super::{agree, cases};
+    use super::{Case, agree, cases, pool_cases};
     use crate::LocalComm;
+
+    fn all() -> impl Iterator<Item = Case<LocalComm>> {
+        cases().into_iter().chain(pool_cases())
+    }
 
     #[test]
     fn local_comm_passes() {
-        for case in cases::<LocalComm>() {
+        for case in all() {
             if case.runs_on(1) {
                 case.run(&LocalComm::new());
             }
@@ -99,7 +110,7 @@ mod tests {
     #[test]
     fn names_are_unique() {
         let mut seen = HashSet::new();
-        for case in cases::<LocalComm>() {
+        for case in all() {
             assert!(seen.insert(case.name), "{} twice", case.name);
         }
     }

@@ -80,7 +80,15 @@ impl PoolProvider for LocalComm {
     type Pool<T: CommData> = LocalPool<T>;
 
     fn create_pool<T: CommData>(&self, capacity: usize) -> Result<LocalPool<T>, CommError> {
-        Ok(LocalPool::new(capacity))
+        // What no address space has room for will not be had later either.
+        let bytes = capacity.checked_mul(size_of::<T>());
+        if bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok()) {
+            return Ok(LocalPool::new(capacity));
+        }
+        Err(CommError::AllocationFailed {
+            requested_bytes: bytes.unwrap_or(usize::MAX),
+            message: "it does not fit the address space".to_owned(),
+        })
     }
 }
 

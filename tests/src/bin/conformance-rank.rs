@@ -7,8 +7,7 @@
 use std::io::Write;
 
 use cobre_comm_trait::Communicator;
-use cobre_comm_trait::conformance::cases;
-use cobre_shm::ShmComm;
+use cobre_tests::shm_cases;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let comm = cobre_shm::init()?;
     let mut out = std::io::stdout();
     let mut ran = 0;
-    for case in cases::<ShmComm>() {
+    for case in shm_cases() {
         let named = wanted.iter().any(|name| name == case.name);
         if named || all && !case.ends_job && case.runs_on(comm.size()) {
             writeln!(out, "case {}", case.name)?;
