@@ -152,7 +152,8 @@ fn ranks_that_append_to_different_ones_disagree<C: SharedMemoryProvider + PoolPr
 ) {
     let mut pools = [(); 2].map(|()| pool::<u8, C>(probe, probe.size()));
     let odd = usize::from(probe.rank() == 0);
-    let appended = pools[odd].append(1, |_| ()).map(drop);
+    let appended = pools[odd].append(1, |_| probe.fail("ranks that disagree fill"));
+    let appended = appended.map(drop);
     let error = probe.first_error(appended);
     let mismatch = matches!(&error, CommError::Mismatch { .. });
     probe.check(mismatch, || format!("{error:?} instead of Mismatch"));
