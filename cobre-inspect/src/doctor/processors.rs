@@ -47,7 +47,7 @@ fn usable(ranks: usize) -> Finding {
     }
     let share = ranks as f64 / cores as f64;
     let meaning = format!(
-        "{share:.1} ranks share a core: waiting yields and sleeps instead of spinning; results are the same"
+        "{share:.1} ranks share a core: waiting yields to those on the same one; results are the same"
     );
     Finding::new(Note, "processors", found, meaning)
 }
