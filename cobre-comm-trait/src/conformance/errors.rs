@@ -3,7 +3,9 @@
 use core::fmt::Debug;
 
 use super::{Case, Probe};
-use crate::{Call, CommError, Communicator, Operation, ReduceOp, SharedMemoryProvider};
+use crate::{
+    Call, CommError, Communicator, FailureCause, Operation, ReduceOp, SharedMemoryProvider,
+};
 
 pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     let mut cases = Vec::new();
@@ -130,6 +132,19 @@ pub(super) fn stays<C: Communicator, E: Debug + PartialEq<CommError>>(
             format!("a later barrier returns {again:?} instead of {error:?} again")
         });
     }
+}
+
+/// A peer's panic is the error, and stays it.
+pub(super) fn panicked<C: Communicator>(probe: &Probe<'_, C>, error: &CommError) {
+    let cause = matches!(
+        error,
+        CommError::RankFailed {
+            cause: FailureCause::Panicked,
+            ..
+        }
+    );
+    probe.check(cause, || format!("{error:?} instead of a panic"));
+    stays(probe, error);
 }
 
 /// Implements a mistake by expressions.

@@ -4,13 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::errors::stays;
+use super::errors::panicked;
 use super::values::{bits, dawdle};
 use super::{Case, Probe, list};
-use crate::{
-    CommError, FailureCause, ReduceOp, RegionReader, SharedMemoryProvider, SharedRegion,
-    block_range,
-};
+use crate::{CommError, ReduceOp, RegionReader, SharedMemoryProvider, SharedRegion, block_range};
 
 pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     let mut cases = list!["regions":
@@ -378,15 +375,7 @@ fn a_leader_that_panics_fails_the_others<C: SharedMemoryProvider>(probe: &Probe<
     } else {
         let result = region.populate_by_leader(|_| {}).map(drop);
         let error = probe.first_error(result);
-        let panicked = matches!(
-            &error,
-            CommError::RankFailed {
-                cause: FailureCause::Panicked,
-                ..
-            }
-        );
-        probe.check(panicked, || format!("{error:?} instead of a panic"));
-        stays(probe, &error);
+        panicked(probe, &error);
     }
     probe.is_poisoned();
 }

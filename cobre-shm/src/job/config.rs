@@ -4,7 +4,10 @@ use core::time::Duration;
 use std::env;
 
 use crate::{
-    job::error::InitError,
+    job::{
+        error::InitError,
+        values::{BYTES_EXPECTED, MAX_STAGING, bytes, duration, number, seconds},
+    },
     memory::layout::{DEFAULT_STAGING, MAX_RANKS},
     sync::patience::WaitPolicy,
 };
@@ -40,9 +43,6 @@ const DEFAULT_ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const DEFAULT_STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// More often than this nobody looks, and the refresher would be in the way.
 pub(crate) const MIN_STATUS_INTERVAL: Duration = Duration::from_millis(1);
-
-/// More staging than this does not fit an address space together with anything else.
-const MAX_STAGING: usize = isize::MAX as usize / 2;
 
 /// The longest name of a shared-memory object (`NAME_MAX`).
 const NAME_MAX: usize = 255;
@@ -219,7 +219,6 @@ impl Config {
 const NAME_EXPECTED: &str =
     "a slash followed by 1 to 254 other characters, for example /my-job, the same for every rank";
 const SIZE_EXPECTED: &str = "the number of ranks, from 1 to 1024";
-const BYTES_EXPECTED: &str = "a number of bytes, for example 4194304, 4096K or 4M";
 const RANK_EXPECTED: &str = "a number from 0, below COBRE_SHM_SIZE";
 const STATUS_INTERVAL_EXPECTED: &str =
     "off, or a number of seconds from 0.001, for example 2 or 0.5";
@@ -262,59 +261,11 @@ pub(crate) fn staging_from_env() -> Result<usize, InitError> {
     }
 }
 
-fn number<N: core::str::FromStr>(
-    variable: &'static str,
-    value: &str,
-    expected: &str,
-) -> Result<N, InitError> {
-    value.parse().map_err(|_| InitError::InvalidVariable {
-        variable,
-        value: value.to_owned(),
-        expected: expected.to_owned(),
-    })
-}
-
 fn status_interval(value: &str) -> Result<Option<Duration>, InitError> {
     if value == "off" {
         return Ok(None);
     }
     duration(STATUS_INTERVAL_VAR, value, STATUS_INTERVAL_EXPECTED).map(Some)
-}
-
-fn seconds(variable: &'static str, value: &str) -> Result<Duration, InitError> {
-    duration(
-        variable,
-        value,
-        "a number of seconds, for example 30 or 0.5",
-    )
-}
-
-fn duration(variable: &'static str, value: &str, expected: &str) -> Result<Duration, InitError> {
-    let seconds: f64 = number(variable, value, expected)?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| InitError::InvalidVariable {
-        variable,
-        value: value.to_owned(),
-        expected: expected.to_owned(),
-    })
-}
-
-fn bytes(variable: &'static str, value: &str) -> Result<usize, InitError> {
-    let (digits, shift) = match value.as_bytes().last() {
-        Some(b'K' | b'k') => (&value[..value.len() - 1], 10),
-        Some(b'M' | b'm') => (&value[..value.len() - 1], 20),
-        Some(b'G' | b'g') => (&value[..value.len() - 1], 30),
-        _ => (value, 0),
-    };
-    let bytes = digits
-        .parse::<usize>()
-        .ok()
-        .and_then(|n| n.checked_mul(1 << shift))
-        .filter(|bytes| *bytes <= MAX_STAGING);
-    bytes.ok_or_else(|| InitError::InvalidVariable {
-        variable,
-        value: value.to_owned(),
-        expected: BYTES_EXPECTED.to_owned(),
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The life of a job outside its collectives.
 //!
-//! `config` is what the environment says, `forming` how ranks become a job, `split` and `splits` how
-//! they become a second one; `exit` and `abort` how it ends, `leftovers` what dead ones leave behind.
+//! `config` is what the environment says, and `values` reads single variables; `forming` is how ranks
+//! become a job, `split` and `splits` how they become a second one; `exit` and `abort` how it ends,
+//! `leftovers` what dead ones leave behind.
 
 pub(crate) mod abort;
 pub(crate) mod config;
@@ -12,3 +13,4 @@ pub(crate) mod leftovers;
 pub(crate) mod names;
 pub(crate) mod split;
 pub(crate) mod splits;
+mod values;
