@@ -1,9 +1,13 @@
 //! The command line.
 
+use core::ops::RangeInclusive;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use cobre_shm::board;
+use cobre_shm::{board, duration};
+
+/// Shorter, and looking is all that the machine does; longer, and nobody waits for it.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(86_400);
 
 /// Shows the jobs and status boards of this user from outside, without disturbing them: who does what,
 /// who waits for whom, who would get work.
@@ -88,7 +92,7 @@ pub(crate) struct Top {
     #[command(flatten)]
     pub(crate) which: Which,
     /// Time between two refreshes.
-    #[arg(long, default_value = "1", value_parser = seconds)]
+    #[arg(long, default_value = "1", value_parser = interval)]
     pub(crate) interval: Duration,
 }
 
@@ -97,7 +101,7 @@ pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) which: Which,
     /// Seconds between two lines.
-    #[arg(long, default_value = "1", value_parser = seconds)]
+    #[arg(long, default_value = "1", value_parser = interval)]
     pub(crate) interval: Duration,
     /// End after so many looks.
     #[arg(long)]
@@ -132,11 +136,25 @@ fn policies() -> clap::builder::PossibleValuesParser {
     board::policies().map(|policy| policy.name()).into()
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let expected = || format!("expected seconds, from 0.05 on, not '{text}'");
-    let seconds: f64 = text.trim_end_matches('s').parse().map_err(|_| expected())?;
-    if !(0.05..=86_400.0).contains(&seconds) {
-        return Err(expected());
+/// Between two looks.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration::parse(text)?;
+    if !INTERVALS.contains(&interval) {
+        return Err("expected from 50ms to 1day".to_owned());
     }
-    Duration::try_from_secs_f64(seconds).map_err(|_| expected())
+    Ok(interval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::interval;
+    use core::time::Duration;
+
+    #[test]
+    fn intervals_are_durations_within_reason() {
+        assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
+        assert!(interval("49ms").unwrap_err().contains("from 50ms to 1day"));
+        assert!(interval("often").unwrap_err().contains("500ms, 1.5s"));
+    }
 }

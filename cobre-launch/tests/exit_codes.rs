@@ -232,8 +232,8 @@ fn mistakes_of_usage_are_2_and_say_what_to_do() {
         ),
         (
             &["--kill-grace", "soon", "true"],
-            "invalid value 'soon' for '--kill-grace <TIME>': expected a duration such as 500ms, 2s, \
-             1.5m or 1h",
+            "invalid value 'soon' for '--kill-grace <TIME>': expected a duration such as 500ms, \
+             1.5s or 1h30m; without a unit it is seconds",
             HELP,
         ),
         (

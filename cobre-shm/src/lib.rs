@@ -66,6 +66,8 @@ mod communicator;
 #[cfg(all(test, not(loom), target_endian = "little", target_pointer_width = "64"))]
 mod documented;
 #[cfg(not(loom))]
+pub mod duration;
+#[cfg(not(loom))]
 mod dynamic;
 #[cfg(not(loom))]
 pub mod inspect;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use cobre_shm::duration;
 
 use crate::JobExit;
 use crate::plan::binding::BindingArgs;
-use crate::plan::duration;
 use crate::plan::recording::RecordingArgs;
 
 const EXAMPLES: &str = "\
@@ -84,11 +84,11 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "WHO", value_enum, default_value_t = StdinMode::Zero)]
     pub(crate) stdin: StdinMode,
     /// End the job after this time: SIGTERM, then SIGKILL after the grace.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse_limit)]
+    #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(crate) timeout: Option<Duration>,
     /// End the job when nobody has completed a collective for this time although somebody waits in
     /// one, and tell who is where; SIGQUIT tells the same at any time.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse_limit)]
+    #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(crate) hang_after: Option<Duration>,
     /// Start the whole job again after a failure, at most N times; ranks find the number of the
     /// attempt, from 0, in COBRE_LAUNCH_ATTEMPT.
@@ -101,7 +101,7 @@ pub(crate) struct JobArgs {
     /// that is drawn again and again on a terminal, a line for each tenth elsewhere, on standard error.
     #[arg(long)]
     pub(crate) progress: bool,
-    /// What ranks get to clean up after a failure or a timeout before SIGKILL: 500ms, 2s, 1m.
+    /// What ranks get to clean up after a failure or a timeout before SIGKILL: 500ms, 2s, 1h30m.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "2s")]
     pub(crate) kill_grace: Duration,
     /// Leave RAYON_NUM_THREADS and OMP_NUM_THREADS alone (otherwise, unless set: the rank's
@@ -225,6 +225,14 @@ fn with_profile_file(words: &[OsString], program: usize) -> Option<Vec<OsString>
         joined.push(file);
         [before, &[joined], after].concat()
     })
+}
+
+/// A time after which a job is ended.
+fn limit(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        Duration::ZERO => Err("a limit of no time would end every job".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 /// An error of ours in the dress of clap's.

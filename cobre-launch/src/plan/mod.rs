@@ -3,7 +3,6 @@
 pub(crate) mod binding;
 pub(crate) mod cli;
 pub(crate) mod cores;
-pub(crate) mod duration;
 pub(crate) mod program;
 pub(crate) mod recording;
 

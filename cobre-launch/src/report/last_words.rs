@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use cobre_comm_trait::{CommError, FailureCause};
+use cobre_shm::duration;
 use cobre_shm::observer::NotFormed;
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
 use crate::JobExit;
 use crate::plan::Plan;
-use crate::plan::duration;
 use crate::process::signal;
 use crate::relay::files::STREAMS;
 use crate::relay::output::Output;

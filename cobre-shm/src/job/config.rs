@@ -4,9 +4,10 @@ use core::time::Duration;
 use std::env;
 
 use crate::{
+    duration,
     job::{
         error::InitError,
-        values::{BYTES_EXPECTED, MAX_STAGING, bytes, duration, number, seconds},
+        values::{self, BYTES_EXPECTED, MAX_STAGING, bytes, number},
     },
     memory::layout::{DEFAULT_STAGING, MAX_RANKS},
     sync::patience::WaitPolicy,
@@ -27,17 +28,20 @@ pub const INTERLEAVE_VAR: &str = "COBRE_SHM_NUMA_INTERLEAVE";
 
 /// Bytes of staging for the whole job; read by who founds the job.
 pub const STAGING_VAR: &str = "COBRE_SHM_STAGING";
-/// Seconds to wait for the job to form.
+/// How long to wait for the job to form.
 pub const ATTACH_TIMEOUT_VAR: &str = "COBRE_SHM_ATTACH_TIMEOUT";
-/// Seconds between refreshes of this rank's memory and CPU time on the status board, or `off`.
+/// The time between refreshes of this rank's memory and CPU time on the status board, or `off`.
 pub const STATUS_INTERVAL_VAR: &str = "COBRE_SHM_STATUS_INTERVAL";
 /// How this rank waits for its peers: `auto`, `spin`, `yield` or `sleep`.
 pub const WAIT_VAR: &str = "COBRE_SHM_WAIT";
 
-/// Seconds that a collective may wait for a peer; without it, for ever.
+/// How long a collective may wait for a peer; without it, for ever.
 pub const TIMEOUT_VAR: &str = "COBRE_SHM_TIMEOUT";
 
 const DEFAULT_ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// No time at all is no limit that a collective can keep.
+const MIN_TIMEOUT: Duration = Duration::from_nanos(1);
 
 /// How often a member's memory and CPU time are refreshed.
 pub(crate) const DEFAULT_STATUS_INTERVAL: Duration = Duration::from_secs(2);
@@ -160,10 +164,12 @@ impl Config {
             ..Self::new(name, rank, size)
         };
         if let Some(value) = get(ATTACH_TIMEOUT_VAR) {
-            config.attach_timeout = seconds(ATTACH_TIMEOUT_VAR, &value)?;
+            let (least, expected) = (Duration::ZERO, duration::EXPECTED);
+            config.attach_timeout = values::duration(ATTACH_TIMEOUT_VAR, &value, least, expected)?;
         }
         if let Some(value) = get(TIMEOUT_VAR) {
-            config.timeout = Some(seconds(TIMEOUT_VAR, &value)?);
+            let timeout = values::duration(TIMEOUT_VAR, &value, MIN_TIMEOUT, TIMEOUT_EXPECTED)?;
+            config.timeout = Some(timeout);
         }
         if let Some(value) = get(STAGING_VAR) {
             config.staging_bytes = bytes(STAGING_VAR, &value)?;
@@ -201,14 +207,14 @@ impl Config {
             let value = self.staging_bytes.to_string();
             return invalid(STAGING_VAR, value, BYTES_EXPECTED.to_owned());
         }
-        if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            let expected = "more than 0 seconds (unset it to wait for ever)";
-            return invalid(TIMEOUT_VAR, "0".to_owned(), expected.to_owned());
+        if let Some(timeout) = self.timeout.filter(|timeout| *timeout < MIN_TIMEOUT) {
+            let value = duration::show(timeout).to_string();
+            return invalid(TIMEOUT_VAR, value, TIMEOUT_EXPECTED.to_owned());
         }
         match self.status_interval {
             Some(interval) if interval < MIN_STATUS_INTERVAL => invalid(
                 STATUS_INTERVAL_VAR,
-                interval.as_secs_f64().to_string(),
+                duration::show(interval).to_string(),
                 STATUS_INTERVAL_EXPECTED.to_owned(),
             ),
             _ => Ok(()),
@@ -220,8 +226,9 @@ const NAME_EXPECTED: &str =
     "a slash followed by 1 to 254 other characters, for example /my-job, the same for every rank";
 const SIZE_EXPECTED: &str = "the number of ranks, from 1 to 1024";
 const RANK_EXPECTED: &str = "a number from 0, below COBRE_SHM_SIZE";
-const STATUS_INTERVAL_EXPECTED: &str =
-    "off, or a number of seconds from 0.001, for example 2 or 0.5";
+const TIMEOUT_EXPECTED: &str =
+    "a duration above 0, for example 90s, 1h30m or 0.5 (unset it to wait for ever)";
+const STATUS_INTERVAL_EXPECTED: &str = "off, or a duration from 1ms, for example 500ms, 2s or 0.5";
 
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let good = name.strip_prefix('/').is_some_and(|rest| {
@@ -265,7 +272,8 @@ fn status_interval(value: &str) -> Result<Option<Duration>, InitError> {
     if value == "off" {
         return Ok(None);
     }
-    duration(STATUS_INTERVAL_VAR, value, STATUS_INTERVAL_EXPECTED).map(Some)
+    let (least, expected) = (MIN_STATUS_INTERVAL, STATUS_INTERVAL_EXPECTED);
+    values::duration(STATUS_INTERVAL_VAR, value, least, expected).map(Some)
 }
 
 #[cfg(test)]
@@ -320,6 +328,8 @@ mod tests {
         assert_eq!(timeout.unwrap().attach_timeout, Duration::from_millis(500));
         let timeout = job_with("COBRE_SHM_TIMEOUT", "90").unwrap();
         assert_eq!(timeout.unwrap().timeout, Some(Duration::from_secs(90)));
+        let timeout = job_with("COBRE_SHM_TIMEOUT", "1h30m").unwrap();
+        assert_eq!(timeout.unwrap().timeout, Some(Duration::from_secs(5400)));
     }
 
     #[test]
@@ -347,16 +357,22 @@ mod tests {
             ("COBRE_SHM_SIZE", "many", "from 1 to 1024"),
             ("COBRE_SHM_SIZE", "1025", "from 1 to 1024"),
             ("COBRE_SHM_LAUNCHER", "me", "a process number"),
-            ("COBRE_SHM_ATTACH_TIMEOUT", "-3", "seconds"),
-            ("COBRE_SHM_TIMEOUT", "soon", "seconds"),
-            ("COBRE_SHM_TIMEOUT", "0", "more than 0"),
+            (
+                "COBRE_SHM_ATTACH_TIMEOUT",
+                "-3",
+                "1h30m; without a unit it is seconds",
+            ),
+            ("COBRE_SHM_TIMEOUT", "soon", "a duration above 0"),
+            ("COBRE_SHM_TIMEOUT", "0", "a duration above 0"),
+            ("COBRE_SHM_TIMEOUT", "1e-300", "a duration above 0"),
             ("COBRE_SHM_STAGING", "4X", "bytes"),
             (
                 "COBRE_SHM_WAIT",
                 "spinning",
                 "one of auto, spin, yield, sleep",
             ),
-            ("COBRE_SHM_STATUS_INTERVAL", "0", "seconds"),
+            ("COBRE_SHM_STATUS_INTERVAL", "0", "from 1ms"),
+            ("COBRE_SHM_STATUS_INTERVAL", "10us", "from 1ms"),
             ("COBRE_SHM_STATUS_INTERVAL", "never", "off"),
         ];
         for (variable, value, expected) in cases {
@@ -384,10 +400,10 @@ mod tests {
             "{message}"
         );
         let message = made(|config| config.timeout = Some(Duration::ZERO));
-        assert!(message.starts_with("COBRE_SHM_TIMEOUT=\"0\""), "{message}");
+        assert!(message.starts_with("COBRE_SHM_TIMEOUT=\"0s\""), "{message}");
         let message = made(|config| config.status_interval = Some(Duration::from_nanos(1)));
         assert!(
-            message.starts_with("COBRE_SHM_STATUS_INTERVAL=\"0.000000001\""),
+            message.starts_with("COBRE_SHM_STATUS_INTERVAL=\"1ns\""),
             "{message}"
         );
     }

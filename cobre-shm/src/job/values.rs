@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::job::error::InitError;
+use crate::{duration, job::error::InitError};
 
 /// More staging than this does not fit an address space together with anything else.
 pub(super) const MAX_STAGING: usize = isize::MAX as usize / 2;
@@ -21,21 +21,16 @@ pub(super) fn number<N: core::str::FromStr>(
     })
 }
 
-pub(super) fn seconds(variable: &'static str, value: &str) -> Result<Duration, InitError> {
-    duration(
-        variable,
-        value,
-        "a number of seconds, for example 30 or 0.5",
-    )
-}
-
+/// A duration of at least `least`.
 pub(super) fn duration(
     variable: &'static str,
     value: &str,
+    least: Duration,
     expected: &str,
 ) -> Result<Duration, InitError> {
-    let seconds: f64 = number(variable, value, expected)?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| InitError::InvalidVariable {
+    let duration = duration::parse(value).ok();
+    let duration = duration.filter(|duration| *duration >= least);
+    duration.ok_or_else(|| InitError::InvalidVariable {
         variable,
         value: value.to_owned(),
         expected: expected.to_owned(),
