@@ -44,6 +44,30 @@ fn a_prompt_without_newline_appears_and_rank_0_reads_the_answer() {
     assert_eq!(running.finish().stdout, "name? hello you\n");
 }
 
+/// However long what stands before it, and whether or not it ends where a block of output would.
+#[test]
+fn a_question_behind_a_long_line_appears() {
+    for length in [1013, 4085, 5000] {
+        let script = format!("printf %0{length}d 0; printf ' continue? '; read x; echo got $x");
+        let mut running = start(launcher(&["-n", "1", "sh", "-c", &script]));
+        running.read_until("continue? ", 1);
+        running.write("yes\n");
+        assert!(running.finish().stdout.ends_with("continue? got yes\n"));
+    }
+}
+
+/// What is written more often than prompts are waited for.
+#[test]
+fn dots_appear_while_they_are_written() {
+    let folder = Folder::new();
+    let stop = folder.file("stop");
+    let script = "until [ -e $0 ]; do printf .; sleep 0.02; done; echo";
+    let mut running = start(launcher(&["-n", "1", "sh", "-c", script, &stop]));
+    running.read_until(".", 3);
+    std::fs::write(&stop, "").unwrap();
+    assert_eq!(running.finish().code, 0);
+}
+
 #[test]
 fn labels_stand_before_each_line_also_of_a_prompt() {
     let script =

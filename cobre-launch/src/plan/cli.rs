@@ -133,17 +133,6 @@ pub(crate) enum StdinMode {
     None,
 }
 
-impl StdinMode {
-    /// Whether `rank` has standard input.
-    pub(crate) fn reaches(self, rank: usize) -> bool {
-        match self {
-            Self::Zero => rank == 0,
-            Self::All => true,
-            Self::None => false,
-        }
-    }
-}
-
 fn parse_ranks(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("a job has at least 1 rank".to_owned()),

@@ -1,30 +1,18 @@
 //! What the ranks write: read, kept for the report, copied to files, and relayed in whole lines.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::poll::PollFlags;
 
 use crate::plan::Plan;
+use crate::relay::composer::Source;
 use crate::relay::files::{RankFiles, STREAMS};
-use crate::relay::sink::{self, Sink, Source};
+use crate::relay::held::{Held, Line};
+use crate::relay::sink::{self, Sink};
 use crate::relay::tail::Tail;
-
-/// An unfinished line of a rank that somebody can answer is shown after this much silence: it may be a
-/// prompt.
-const PROMPT_DELAY: Duration = Duration::from_millis(100);
-/// Any other is shown so long after its beginning: as a line that others may break, so not at once.
-const LINE_DELAY: Duration = Duration::from_secs(3);
-/// Programs that buffer write blocks, whose ends have nothing to do with the ends of lines: a line that
-/// is unfinished at a multiple of this is hardly a prompt, and goes on with the next block.
-const BLOCK: u64 = 1024;
-/// No prompt is longer than this: a longer piece waits for the rest of its line.
-const LONGEST_PROMPT: usize = 4096;
-/// No line is waited for beyond this.
-const LONGEST_LINE: usize = 1024 * 1024;
 
 /// One stream of one rank.
 #[derive(Debug)]
@@ -32,14 +20,7 @@ struct Stream {
     source: Source,
     pipe: Option<File>,
     copy: Option<File>,
-    /// Whether somebody may answer what it asks.
-    may_ask: bool,
-    /// The beginning of a line that has not been relayed.
-    line: Vec<u8>,
-    /// When that line began and when it last grew, as long as there is one.
-    unfinished: Option<[Instant; 2]>,
-    /// All bytes so far.
-    total: u64,
+    held: Held,
     tail: Tail,
 }
 
@@ -73,14 +54,12 @@ impl Output {
         let stdout = Sink::new(&io::stdout(), width)?;
         let stderr = Sink::new(&io::stderr(), width)?;
         let one_place = stdout.same_as(&stderr)?;
-        let answers = may_answer(&io::stdin())?;
         let mut files = files.into_iter();
         let mut streams = Vec::new();
         for (rank, [out, err]) in pipes.into_iter().enumerate() {
-            let may_ask = answers && plan.stdin.reaches(rank);
             let [out_copy, err_copy] = files.next().map_or([None, None], |pair| pair.map(Some));
-            streams.push(Stream::new(rank, false, may_ask, out, out_copy));
-            streams.push(Stream::new(rank, true, may_ask, err, err_copy));
+            streams.push(Stream::new(rank, false, out, out_copy));
+            streams.push(Stream::new(rank, true, err, err_copy));
         }
         Ok(Self {
             streams,
@@ -96,15 +75,11 @@ impl Output {
 
     /// What to wait for.
     pub(crate) fn interests(&self) -> impl Iterator<Item = (Ready, BorrowedFd<'_>, PollFlags)> {
-        let streams = self
-            .streams
-            .iter()
-            .enumerate()
-            .filter_map(|(index, stream)| {
-                let pipe = stream.pipe.as_ref()?;
-                let open = !self.sinks[self.sink_of(stream.source)].is_full();
-                open.then(|| (Ready::Stream(index), pipe.as_fd(), PollFlags::POLLIN))
-            });
+        let streams = (0..self.streams.len()).filter_map(|index| {
+            let pipe = self.streams[index].pipe.as_ref()?;
+            let event = (Ready::Stream(index), pipe.as_fd(), PollFlags::POLLIN);
+            self.is_wanted(index).then_some(event)
+        });
         let sinks = self.sinks.iter().enumerate();
         let sinks = sinks
             .filter(|(_, sink)| sink.has_work())
@@ -135,34 +110,30 @@ impl Output {
 
     /// Relays what the pipes still hold, however full the sinks are; then closes them.
     pub(crate) fn finish(&mut self, now: Instant) {
-        for index in 0..self.streams.len() {
+        for index in self.authors_first() {
             while self.read(index, now) {}
-            self.streams[index].pipe = None;
-            self.relay_unfinished(index);
+            self.end(index, now);
+            let all = self.streams[index].held.all().len();
+            self.pass(index, all, now);
         }
     }
 
-    /// Relays lines that have been unfinished for a while; returns when to look again.
-    pub(crate) fn relay_prompts(&mut self, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
-        for index in 0..self.streams.len() {
-            let Some(mut due) = self.streams[index].prompt_due() else {
-                continue;
-            };
-            if due <= now {
-                // It is not silent if it was not listened to.
-                if self.sinks[self.sink_of(self.streams[index].source)].is_full() {
-                    due = now + PROMPT_DELAY;
-                } else if self.read(index, now) {
-                    due = now;
-                } else {
-                    self.relay_unfinished(index);
-                    continue;
+    /// Relays what has waited long enough; returns when to look again.
+    pub(crate) fn relay_due(&mut self, now: Instant) -> Option<Instant> {
+        let streams = 0..self.streams.len();
+        let is_due = |index| self.next(index).is_some_and(|at| at <= now);
+        if streams.clone().any(is_due) {
+            // Nobody is silent who was not listened to.
+            for index in self.authors_first() {
+                if self.is_wanted(index) {
+                    self.read(index, now);
+                }
+                if !self.is_full(index) {
+                    self.relay(index, now);
                 }
             }
-            next = Some(next.map_or(due, |next| next.min(due)));
         }
-        next
+        streams.filter_map(|index| self.next(index)).min()
     }
 
     /// Whether everything has been written.
@@ -234,7 +205,91 @@ impl Output {
         }
     }
 
-    /// Reads once; whether there may be more.
+    /// Whether no more should come to where a stream goes.
+    fn is_full(&self, index: usize) -> bool {
+        self.sinks[self.sink_of(self.streams[index].source)].is_full()
+    }
+
+    /// Whether more of a stream has a place.
+    fn is_wanted(&self, index: usize) -> bool {
+        !self.streams[index].held.is_full() && !self.is_full(index)
+    }
+
+    /// Whose line is unfinished where a stream goes to.
+    fn line(&self, index: usize) -> Line {
+        let source = self.streams[index].source;
+        match self.sinks[self.sink_of(source)].open_line() {
+            Some((author, _)) if author == source => Line::Own,
+            Some((author, true)) if self.is_awaited(author, source) => Line::Others,
+            _ => Line::Nobodys,
+        }
+    }
+
+    /// Whether `source` waits for the end of the line of `author`. A rank's own errors do not.
+    fn is_awaited(&self, author: Source, source: Source) -> bool {
+        let rank = |source| match source {
+            Source::Rank { rank, is_stderr } => Some((rank, 2 * rank + usize::from(is_stderr))),
+            Source::Launcher => None,
+        };
+        match (rank(author), rank(source)) {
+            (Some((author, index)), Some((rank, _))) => {
+                author != rank && !self.streams[index].held.is_over()
+            }
+            _ => false,
+        }
+    }
+
+    /// When something of a stream is due, if nothing else happens. Where a sink is full, its reader comes
+    /// first.
+    fn next(&self, index: usize) -> Option<Instant> {
+        let next = self.streams[index].held.next(self.line(index));
+        next.filter(|_| !self.is_full(index))
+    }
+
+    /// All streams, those first whose lines others may wait for.
+    fn authors_first(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.streams.len()).collect();
+        order.sort_by_key(|&index| self.line(index) != Line::Own);
+        order
+    }
+
+    /// Passes on what may be: first whole lines of this stream, then what others hold if that has ended
+    /// its line, and then the rest if the line still is its own.
+    fn relay(&mut self, index: usize, now: Instant) {
+        self.pass_due(index, now);
+        for other in 0..self.streams.len() {
+            if other != index && !self.streams[other].held.is_empty() {
+                self.pass_due(other, now);
+            }
+        }
+        if self.line(index) == Line::Own {
+            let all = self.streams[index].held.all().len();
+            self.pass(index, all, now);
+        }
+    }
+
+    fn pass_due(&mut self, index: usize, now: Instant) {
+        let line = self.line(index);
+        let count = self.streams[index].held.due(line, now);
+        self.pass(index, count, now);
+    }
+
+    fn pass(&mut self, index: usize, count: usize, now: Instant) {
+        let sink = self.sink_of(self.streams[index].source);
+        let Stream { source, held, .. } = &mut self.streams[index];
+        self.sinks[sink].add(*source, &held.all()[..count]);
+        held.take(count, now);
+    }
+
+    /// There will be no more of a stream.
+    fn end(&mut self, index: usize, now: Instant) {
+        let stream = &mut self.streams[index];
+        stream.pipe = None;
+        stream.held.end();
+        self.relay(index, now);
+    }
+
+    /// Reads once, and relays what may be; whether there may be more.
     fn read(&mut self, index: usize, now: Instant) -> bool {
         let stream = &mut self.streams[index];
         let Some(pipe) = &mut stream.pipe else {
@@ -242,71 +297,44 @@ impl Output {
         };
         match pipe.read(&mut self.buffer) {
             Ok(0) => {
-                stream.pipe = None;
-                self.relay_unfinished(index);
+                self.end(index, now);
                 false
             }
             Ok(count) => {
-                let complaint = stream.copy(count, &self.buffer);
-                let sink = self.sink_of(self.streams[index].source);
-                self.streams[index].relay(&self.buffer[..count], now, &mut self.sinks[sink]);
-                if let Some(complaint) = complaint {
+                let bytes = &self.buffer[..count];
+                stream.held.push(bytes, now);
+                if let Some(complaint) = stream.copy(bytes) {
                     self.lost = true;
                     self.say(&complaint);
                 }
+                self.relay(index, now);
                 true
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Err(_) => {
-                stream.pipe = None;
+                self.end(index, now);
                 false
             }
         }
     }
-
-    fn relay_unfinished(&mut self, index: usize) {
-        let sink = self.sink_of(self.streams[index].source);
-        let stream = &mut self.streams[index];
-        self.sinks[sink].add(stream.source, &stream.line);
-        stream.line.clear();
-        stream.unfinished = None;
-    }
 }
 
 impl Stream {
-    fn new(rank: usize, is_stderr: bool, may_ask: bool, pipe: OwnedFd, copy: Option<File>) -> Self {
+    fn new(rank: usize, is_stderr: bool, pipe: OwnedFd, copy: Option<File>) -> Self {
         Self {
             source: Source::Rank { rank, is_stderr },
             pipe: Some(File::from(pipe)),
             copy,
-            may_ask,
-            line: Vec::new(),
-            unfinished: None,
-            total: 0,
+            held: Held::default(),
             tail: Tail::default(),
         }
     }
 
-    /// When the unfinished line, if there is one, is shown as it is.
-    fn prompt_due(&self) -> Option<Instant> {
-        let unfinished = self
-            .unfinished
-            .filter(|_| self.line.len() <= LONGEST_PROMPT);
-        let [began, grew] = unfinished?;
-        match (self.may_ask, self.total.is_multiple_of(BLOCK)) {
-            (true, false) => Some(grew + PROMPT_DELAY),
-            (true, true) => Some(grew + LINE_DELAY),
-            (false, false) => Some(began + LINE_DELAY),
-            (false, true) => None,
-        }
-    }
-
     /// Keeps what was read, in the tail and the file; complains once if the file takes no more.
-    fn copy(&mut self, count: usize, buffer: &[u8]) -> Option<String> {
-        self.total += count as u64;
-        self.tail.push(&buffer[..count]);
-        let error = self.copy.as_mut()?.write_all(&buffer[..count]).err()?;
+    fn copy(&mut self, bytes: &[u8]) -> Option<String> {
+        self.tail.push(bytes);
+        let error = self.copy.as_mut()?.write_all(bytes).err()?;
         self.copy = None;
         let Source::Rank { rank, is_stderr } = self.source else {
             return None;
@@ -316,75 +344,150 @@ impl Stream {
             "cobre-launch: --output-dir: rank-{rank}.{stream} is cut short: {error}\n"
         ))
     }
-
-    /// Relays the lines that are complete with `bytes`, and keeps the beginning of the next.
-    fn relay(&mut self, bytes: &[u8], now: Instant, sink: &mut Sink) {
-        let [mut began, _] = self.unfinished.unwrap_or([now; 2]);
-        let complete = bytes
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        if complete > 0 {
-            self.line.extend_from_slice(&bytes[..complete]);
-            sink.add(self.source, &self.line);
-            self.line.clear();
-            began = now;
-        }
-        self.line.extend_from_slice(&bytes[complete..]);
-        if self.line.len() > LONGEST_LINE {
-            sink.add(self.source, &self.line);
-            self.line.clear();
-        }
-        self.unfinished = (!self.line.is_empty()).then_some([began, now]);
-    }
-}
-
-/// Whether what is read from `stdin` may be an answer: not if all of it is there already.
-fn may_answer(stdin: &impl AsFd) -> io::Result<bool> {
-    let kind = File::from(stdin.as_fd().try_clone_to_owned()?)
-        .metadata()?
-        .file_type();
-    Ok(kind.is_fifo() || kind.is_socket() || stdin.as_fd().is_terminal())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE_DELAY, LONGEST_PROMPT, PROMPT_DELAY, Stream};
+    use super::{Output, Stream};
     use crate::relay::sink::Sink;
-    use std::io;
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use std::io::{self, PipeReader, PipeWriter, Read, Write};
     use std::time::{Duration, Instant};
 
-    /// When an unfinished line after these writes, one a second, is shown: seconds after the last.
-    fn shown_after(may_ask: bool, writes: &[&str]) -> Option<Duration> {
-        let (read, write) = io::pipe().unwrap();
-        let mut stream = Stream::new(0, false, may_ask, read.into(), None);
-        let mut sink = Sink::new(&write, None).unwrap();
-        let mut now = Instant::now();
-        for text in writes {
-            now += Duration::from_secs(1);
-            stream.total += text.len() as u64;
-            stream.relay(text.as_bytes(), now, &mut sink);
+    /// Ranks whose standard output goes to one place, at times of the test's choice.
+    struct Ranks {
+        ranks: Vec<Option<PipeWriter>>,
+        output: Output,
+        shown: PipeReader,
+        now: Instant,
+    }
+
+    impl Ranks {
+        fn new(count: usize) -> Self {
+            let (shown, to) = io::pipe().unwrap();
+            let mut ranks = Vec::new();
+            let mut streams = Vec::new();
+            for rank in 0..count {
+                let (out, writer) = io::pipe().unwrap();
+                fcntl(&out, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+                ranks.push(Some(writer));
+                let (err, _) = io::pipe().unwrap();
+                streams.push(Stream::new(rank, false, out.into(), None));
+                streams.push(Stream::new(rank, true, err.into(), None));
+            }
+            let output = Output {
+                streams,
+                sinks: vec![Sink::new(&to, None).unwrap()],
+                buffer: vec![0; 64 * 1024],
+                lost: false,
+            };
+            let now = Instant::now();
+            Self {
+                ranks,
+                output,
+                shown,
+                now,
+            }
         }
-        stream.prompt_due().map(|due| due - now)
+
+        /// `rank` writes `text`; what is shown then.
+        fn write(&mut self, rank: usize, text: &str) -> String {
+            let pipe = self.ranks[rank].as_mut().unwrap();
+            pipe.write_all(text.as_bytes()).unwrap();
+            self.output.read(2 * rank, self.now);
+            self.shown()
+        }
+
+        fn end(&mut self, rank: usize) -> String {
+            self.ranks[rank] = None;
+            self.output.read(2 * rank, self.now);
+            self.shown()
+        }
+
+        /// Time passes, in which nobody writes; what is shown at its end.
+        fn wait(&mut self, millis: u64) -> String {
+            self.now += Duration::from_millis(millis);
+            self.output.relay_due(self.now);
+            self.shown()
+        }
+
+        fn shown(&mut self) -> String {
+            let mut text = String::new();
+            let sink = &mut self.output.sinks[0];
+            while sink.has_work() {
+                sink.write().unwrap();
+                let mut bytes = [0; 4096];
+                let count = self.shown.read(&mut bytes).unwrap();
+                text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+            }
+            text
+        }
+    }
+    #[test]
+    fn an_unfinished_line_waits_for_a_tenth_of_a_second_and_then_goes_on_at_once() {
+        let mut ranks = Ranks::new(2);
+        assert_eq!(ranks.write(0, "a\n."), "a\n");
+        assert_eq!(ranks.wait(60), "");
+        // However often it grows.
+        assert_eq!(ranks.write(0, "."), "");
+        assert_eq!(ranks.wait(40), "..");
+        assert_eq!(ranks.write(0, "."), ".");
+        assert_eq!(ranks.write(0, " done\nb"), " done\n");
     }
 
     #[test]
-    fn what_somebody_may_answer_is_shown_soon_and_anything_else_later() {
-        assert_eq!(shown_after(true, &["name? "]), Some(PROMPT_DELAY));
-        assert_eq!(shown_after(false, &["half "]), Some(LINE_DELAY));
-        assert_eq!(shown_after(true, &["a line\n"]), None);
-        // Dots that come one by one are seen, also if nobody can answer.
-        let second = Duration::from_secs(1);
-        assert_eq!(
-            shown_after(false, &["line\n.", "."]),
-            Some(LINE_DELAY - second)
-        );
-        assert_eq!(shown_after(false, &[".", ".\n."]), Some(LINE_DELAY));
-        // The end of a block is no end of anything.
-        let block = "x".repeat(1024);
-        assert_eq!(shown_after(true, &[&block]), Some(LINE_DELAY));
-        assert_eq!(shown_after(false, &[&block]), None);
-        let long = "x".repeat(LONGEST_PROMPT + 1);
-        assert_eq!(shown_after(true, &[&long]), None);
+    fn others_wait_for_the_end_of_an_unfinished_line() {
+        let mut ranks = Ranks::new(3);
+        assert_eq!(ranks.write(0, "half"), "");
+        assert_eq!(ranks.wait(100), "half");
+        assert_eq!(ranks.write(1, "one\n"), "");
+        assert_eq!(ranks.wait(900), "");
+        assert_eq!(ranks.write(2, "two\nand"), "");
+        let shown = ranks.write(0, " whole\nnext");
+        assert_eq!(shown, " whole\none\ntwo\n");
+        assert_eq!(ranks.wait(100), "next");
+        assert_eq!(ranks.wait(900), "\nand");
+    }
+
+    #[test]
+    fn others_do_not_wait_for_ever() {
+        let mut ranks = Ranks::new(3);
+        ranks.write(0, "name? ");
+        assert_eq!(ranks.wait(100), "name? ");
+        assert_eq!(ranks.write(1, "one\n"), "");
+        assert_eq!(ranks.wait(500), "");
+        assert_eq!(ranks.write(2, "half"), "");
+        assert_eq!(ranks.wait(500), "\none\nhalf");
+        // Who has ended ends no line any more; a rank's own errors belong to what it says.
+        assert_eq!(ranks.end(2), "");
+        assert_eq!(ranks.write(1, "two\nhalf"), "\ntwo\n");
+        assert_eq!(ranks.wait(100), "half");
+        ranks.output.streams[3].held.push(b"error\n", ranks.now);
+        ranks.output.relay(3, ranks.now);
+        assert_eq!(ranks.shown(), "\nerror\n");
+    }
+
+    #[test]
+    fn others_write_between_two_states_of_a_line_that_is_drawn_again() {
+        let mut ranks = Ranks::new(2);
+        assert_eq!(ranks.write(0, "\r10%"), "\r10%");
+        assert_eq!(ranks.write(0, "\r20%"), "\r20%");
+        assert_eq!(ranks.write(1, "one\n"), "");
+        assert_eq!(ranks.write(0, "\r30%"), "\r\none\n");
+        assert_eq!(ranks.wait(100), "30%");
+    }
+
+    #[test]
+    fn what_is_left_comes_at_the_end_in_whole_lines() {
+        let mut ranks = Ranks::new(2);
+        ranks.write(1, "half");
+        assert_eq!(ranks.wait(100), "half");
+        for (rank, text) in [(0, "one\nrest"), (1, " whole\n")] {
+            let pipe = ranks.ranks[rank].as_mut().unwrap();
+            pipe.write_all(text.as_bytes()).unwrap();
+        }
+        ranks.ranks.clear();
+        ranks.output.finish(ranks.now);
+        assert_eq!(ranks.shown(), " whole\none\nrest");
     }
 }

@@ -260,7 +260,7 @@ impl<'a> Supervisor<'a> {
             let dues = [self.signals.due(), self.give_up_output];
             return dues.into_iter().flatten().min();
         }
-        let prompts = self.output.relay_prompts(now);
+        let unfinished = self.output.relay_due(now);
         self.show_progress(now, false);
         let progress = self.progress.as_ref().map(ProgressLine::next);
         let running = self.ranks.iter().any(|rank| rank.end.is_none());
@@ -282,7 +282,7 @@ impl<'a> Supervisor<'a> {
         }
         [
             self.signals.due(),
-            prompts,
+            unfinished,
             progress.filter(|_| running),
             timeout.filter(|_| self.ending.is_none()),
             (watched && self.ending.is_none()).then(|| now + TICK),
