@@ -314,10 +314,10 @@ pub enum CommError {
         /// What the operating system said, and the way out.
         message: String,
     },
-    /// The shared memory holds what no correct peer writes.
-    #[error("rank {rank} corrupted the job's shared memory: {what}")]
+    /// The shared memory holds what no rank has written there: a stray pointer has, or another program.
+    #[error("the job's shared memory was overwritten: rank {rank} shows {what}")]
     Corrupted {
-        /// The rank whose memory it is.
+        /// The rank whose part of the memory it is; not always the one that overwrote it.
         rank: usize,
         /// What was found.
         what: &'static str,

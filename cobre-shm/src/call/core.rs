@@ -223,7 +223,7 @@ impl Core {
         self.control.first_failure().map_or_else(
             || CommError::Corrupted {
                 rank: self.rank,
-                what: "a failure that vanished",
+                what: "no failure any more",
             },
             |failure| explain::explain(&self.control, failure),
         )

@@ -40,6 +40,14 @@ pub(crate) fn explain(control: &Control, failure: Failure) -> CommError {
                 )
         }
         Kind::TimedOut(by) => timed_out(control, usize::from(by), failure),
+        Kind::Overwritten => CommError::Corrupted {
+            rank,
+            what: "a round that it did not publish",
+        },
+        Kind::Unknown => CommError::Corrupted {
+            rank,
+            what: "a failure of no known kind",
+        },
         // These occur while forming only, where they become errors of their own.
         Kind::SizeDiffers(_) | Kind::TakenTwice | Kind::NeverCame | Kind::NoRoom(_) => {
             rank_failed(control, rank, FailureCause::Died, failure)

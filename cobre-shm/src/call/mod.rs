@@ -9,5 +9,7 @@ pub(crate) mod core;
 pub(crate) mod explain;
 pub(crate) mod log;
 mod members;
+#[cfg(test)]
+mod overwritten;
 pub(crate) mod sites;
 pub(crate) mod stall;

@@ -43,6 +43,10 @@ pub(crate) enum Kind {
     Rejected,
     /// The given other rank gave up waiting for the rank; see [`crate::call::stall`].
     TimedOut(u16),
+    /// The rank shows another round than it has published: its memory was overwritten.
+    Overwritten,
+    /// No rank writes such a word: it was overwritten.
+    Unknown,
     /// While forming: the rank came with another job size.
     SizeDiffers(u32),
     /// While forming: a second process came as this rank.
@@ -86,12 +90,14 @@ impl Failure {
             Kind::NeverCame => (11, 0),
             Kind::NoRoom(errno) => (12, errno as u32),
             Kind::TimedOut(by) => (13, u32::from(by)),
+            Kind::Overwritten => (14, 0),
+            Kind::Unknown => (0xff, 0),
         };
         let operation = self.operation.map_or(0, operation_code);
         u64::from(detail) << 32 | (self.rank as u64 & 0xffff) << 16 | operation << 8 | kind
     }
 
-    /// `None` for 0 and [`FORMING`]. What no rank writes is read as a death.
+    /// `None` for 0 and [`FORMING`].
     fn decode(word: u64) -> Option<Self> {
         if word == 0 || word == FORMING {
             return None;
@@ -102,6 +108,7 @@ impl Failure {
             2 => Kind::RankFailed(FailureCause::Exited(Some(detail as i32))),
             3 => Kind::RankFailed(FailureCause::Signaled(detail as i32)),
             4 => Kind::RankFailed(FailureCause::Panicked),
+            5 => Kind::RankFailed(FailureCause::Died),
             6 => Kind::Aborted(detail as i32),
             7 => Kind::Mismatch(detail as u16),
             8 => Kind::Rejected,
@@ -110,7 +117,8 @@ impl Failure {
             11 => Kind::NeverCame,
             12 => Kind::NoRoom(detail as i32),
             13 => Kind::TimedOut(detail as u16),
-            _ => Kind::RankFailed(FailureCause::Died),
+            14 => Kind::Overwritten,
+            _ => Kind::Unknown,
         };
         Some(Self {
             rank: (word >> 16 & 0xffff) as usize,
@@ -243,6 +251,8 @@ mod tests {
             Kind::Mismatch(65_535),
             Kind::Rejected,
             Kind::TimedOut(1_023),
+            Kind::Overwritten,
+            Kind::Unknown,
             Kind::SizeDiffers(u32::MAX),
             Kind::TakenTwice,
             Kind::NeverCame,
@@ -288,6 +298,7 @@ mod documented {
             Kind::NeverCame,
             Kind::NoRoom(28),
             Kind::TimedOut(1),
+            Kind::Overwritten,
         ]);
         let codes: Vec<u64> = kinds
             .map(|kind| Failure::new(0, None, kind).encode() & 0xff)

@@ -42,7 +42,7 @@ use crate::{
         failure::{self, Failure, Kind},
         patience::Patience,
         primitive::{Ordering, fence},
-        wait::{self, Stopped, Wait},
+        wait::{self, Known, Stopped, Wait},
     },
     sys::park,
 };
@@ -87,6 +87,18 @@ impl RoundState {
     #[cfg(not(loom))]
     pub(crate) fn limit_waits(&mut self, limit: Option<Duration>) {
         self.patience.limit = limit;
+    }
+
+    /// What the memory must show.
+    fn known(&self) -> Known {
+        let mut own = [0; 2];
+        for round in self.round - 1..=self.round {
+            own[parity(round)] = self.published[round as usize % REMEMBERED];
+        }
+        Known {
+            own,
+            by_all: self.proven + 1,
+        }
     }
 }
 
@@ -330,12 +342,12 @@ impl<'a, M: Members> Rounds<'a, M> {
     /// Waits for a peer that was not there.
     #[cold]
     fn await_absent(&self, wait: Wait) -> Result<(), Stopped> {
-        let patience = &self.state.patience;
+        let (patience, known) = (&self.state.patience, self.state.known());
         let Some(watch) = self.watch else {
-            return wait::for_round(self.members, patience, wait);
+            return wait::for_round(self.members, patience, wait, known);
         };
         watch.begins(wait.peer);
-        let end = wait::for_round(self.members, patience, wait);
+        let end = wait::for_round(self.members, patience, wait, known);
         watch.ended(wait.peer, wait.round);
         end
     }

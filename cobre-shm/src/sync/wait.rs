@@ -25,8 +25,8 @@
 //! same; elsewhere such a failure would be seen when the nap ends.
 //!
 //! Every wait ends in one of these ways: the round arrived; the job failed; P left, panicked or
-//! died before publishing (which fails the job); it took longer than the program or
-//! `COBRE_SHM_TIMEOUT` allows (which fails the job too).
+//! died before publishing (which fails the job); the memory does not show what was published (which
+//! fails it too); it took longer than the program or `COBRE_SHM_TIMEOUT` allows (likewise).
 
 use core::time::Duration;
 use std::time::Instant;
@@ -72,6 +72,32 @@ pub(crate) struct Wait {
     pub(crate) for_all: bool,
 }
 
+/// What a rank knows of the rounds of its communicator, to compare with what the memory shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// The stamps that its own slots hold: the last it published of even rounds, and of odd ones.
+    pub(crate) own: [u64; 2],
+    /// The last round that all ranks are known to have published; 1 was forming, which has no stamp.
+    pub(crate) by_all: u64,
+}
+
+impl Known {
+    /// A rank that shows another round than it has published: its memory was overwritten. Looks at the
+    /// waiting rank and the one it waits for, since a chain of waits ends at one of these.
+    fn contradicted(&self, members: &impl Members, wait: Wait) -> Option<usize> {
+        // Relaxed: only this rank writes its slots.
+        let own = members.cell(wait.rank).slots.each_ref();
+        if own.map(|slot| slot.stamp.load(Ordering::Relaxed)) != self.own {
+            return Some(wait.rank);
+        }
+        // A round that was seen once stays, or gives way to a later one of its parity.
+        let peer = members.cell(wait.peer);
+        let mut seen = self.by_all.saturating_sub(1).max(2)..=self.by_all;
+        let is_there = seen.all(|round| has_arrived(peer, round));
+        (!is_there).then_some(wait.peer)
+    }
+}
+
 /// Whether what is waited for has been published.
 #[inline]
 pub(crate) fn is_over(members: &impl Members, wait: Wait) -> bool {
@@ -91,6 +117,7 @@ pub(crate) fn for_round(
     members: &impl Members,
     patience: &Patience,
     wait: Wait,
+    known: Known,
 ) -> Result<(), Stopped> {
     if let Some(end) = awake(members, patience, wait) {
         return end;
@@ -99,7 +126,7 @@ pub(crate) fn for_round(
     // Relaxed, and Release to match the Acquire of `activity`: who sees the peer sees since when.
     waiting.since.store(clock::now(), Ordering::Relaxed);
     waiting.peer.store(wait.peer as u32 + 1, Ordering::Release);
-    let end = sleep_until(members, patience.limit, wait);
+    let end = sleep_until(members, patience.limit, wait, known);
     if end.is_ok() {
         // After a failure it stays, for the last words.
         waiting.peer.store(0, Ordering::Relaxed);
@@ -179,7 +206,12 @@ fn has_failed(members: &impl Members) -> bool {
     !matches!(own, 0 | FORMING) || members.inherits_failure()
 }
 
-fn sleep_until(members: &impl Members, limit: Option<Duration>, wait: Wait) -> Result<(), Stopped> {
+fn sleep_until(
+    members: &impl Members,
+    limit: Option<Duration>,
+    wait: Wait,
+    known: Known,
+) -> Result<(), Stopped> {
     let cell = members.cell(wait.peer);
     let mut naps = 0;
     let mut slept = Duration::ZERO;
@@ -213,6 +245,9 @@ fn sleep_until(members: &impl Members, limit: Option<Duration>, wait: Wait) -> R
         if cell.bell.word.load(Ordering::Relaxed) == word {
             // Nobody rang: the nap is over.
             naps += 1;
+            if let Some(rank) = known.contradicted(members, wait) {
+                members.fail(Failure::new(rank, Some(wait.operation), Kind::Overwritten));
+            }
             members.examine(wait, naps);
         }
     }

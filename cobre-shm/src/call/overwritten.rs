@@ -1,0 +1,165 @@
+//! What becomes of a job one word of whose memory is overwritten: whatever the word, no rank waits for
+//! ever.
+
+use core::{panic::Location, time::Duration};
+use std::thread;
+
+use cobre_comm_trait::{CommError, Operation};
+
+use crate::{
+    call::{
+        core::Core,
+        log::{Element, Signature},
+    },
+    collective,
+    job::{config::Config, forming, names},
+    memory::control::Control,
+    sync::{
+        cell::{Members, RankCell},
+        primitive::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+/// The rank whose memory is overwritten.
+const VICTIM: usize = 0;
+/// The call in which it sleeps meanwhile.
+const CALL: u64 = 3;
+/// Whoever waits so long waits for ever.
+const FOR_EVER: Duration = Duration::from_secs(20);
+
+fn barrier(core: &Core) -> Result<(), CommError> {
+    let signature = Signature::new(Operation::Barrier, Element::NONE, 0);
+    core.collective(signature, Location::caller(), Ok(()), collective::barrier)
+}
+
+/// What the ranks of a job are told: `overwrite` is done while all but the last sleep in a barrier, and
+/// then the last one comes. `None` for a rank whose next calls all succeed.
+fn told(size: usize, overwrite: impl Fn(&Control) + Sync) -> Vec<Option<CommError>> {
+    let name = names::random_job_name();
+    let run = |rank: usize| {
+        let control = forming::join(&Config::new(&name, rank, size)).unwrap();
+        let core = Core::new(control, rank, Config::new(&name, rank, size).wait);
+        core.set_timeout(Some(FOR_EVER));
+        for _ in 1..CALL {
+            barrier(&core).unwrap();
+        }
+        if rank == size - 1 {
+            let sleeps = |peer| {
+                let waiting = &core.control().cell(peer).waiting.peer;
+                // It may have slept in an earlier call too.
+                core.control().block(peer).calls.last() == (CALL, false)
+                    && waiting.load(Ordering::Acquire) > 0
+            };
+            while !(0..rank).all(sleeps) {
+                thread::yield_now();
+            }
+            overwrite(core.control());
+        }
+        (0..6).find_map(|_| barrier(&core).err())
+    };
+    thread::scope(|scope| {
+        let ranks: Vec<_> = (0..size)
+            .map(|rank| scope.spawn(move || run(rank)))
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_published_round_that_is_overwritten_is_an_error_on_every_rank() {
+    let corrupted = CommError::Corrupted {
+        rank: VICTIM,
+        what: "a round that it did not publish",
+    };
+    for size in [2, 3] {
+        // One slot holds the round that the last rank has yet to see, the other one the round before.
+        for slots in [&[0, 1][..], &[0], &[1]] {
+            let told = told(size, |control| {
+                for &slot in slots {
+                    let stamp = &control.cell(VICTIM).slots[slot].stamp;
+                    stamp.store(0, Ordering::Relaxed);
+                }
+            });
+            // All have seen the round before; the next of its parity may take its place in time.
+            let harmless = told.iter().all(Option::is_none);
+            let seen = slots == [CALL as usize % 2];
+            assert!(
+                harmless && seen || told.iter().all(|told| *told == Some(corrupted.clone())),
+                "{size} ranks, {slots:?}: {told:?}"
+            );
+        }
+    }
+}
+
+/// The name of a word, and what stores a value there.
+type Word<'a> = (&'static str, Box<dyn Fn(u64) + 'a>);
+
+fn small<'a>(name: &'static str, word: &'a AtomicU32) -> Word<'a> {
+    let store = |value| word.store(value as u32, Ordering::Relaxed);
+    (name, Box::new(store))
+}
+
+fn large<'a>(name: &'static str, word: &'a AtomicU64) -> Word<'a> {
+    (name, Box::new(|value| word.store(value, Ordering::Relaxed)))
+}
+
+fn words(control: &Control) -> Vec<Word<'_>> {
+    let RankCell {
+        slots: [even, odd],
+        bell,
+        sleepers,
+        presence,
+        waiting,
+    } = control.cell(VICTIM);
+    let header = control.header();
+    vec![
+        large("stamp of even rounds", &even.stamp),
+        large("signature of even rounds", &even.signature),
+        large("stamp of odd rounds", &odd.stamp),
+        large("signature of odd rounds", &odd.signature),
+        small("bell", &bell.word),
+        small("sleepers", &sleepers.count),
+        small("state", &presence.state),
+        small("pid", &presence.pid),
+        small("saw_failure", &presence.saw_failure),
+        small("processor", &presence.processor),
+        small("waiting for", &waiting.peer),
+        large("waiting since", &waiting.since),
+        large("magic", &header.magic),
+        small("size", &header.size),
+        large("slot_bytes", &header.slot_bytes),
+        small("launched", &header.launched),
+        small("cores", &header.cores),
+        small("joined", &header.joined.count),
+        small("ready", &header.ready.flag),
+        large("failure", &header.failure.code),
+    ]
+}
+
+#[test]
+fn no_overwritten_word_makes_a_rank_wait_for_ever() {
+    let name = names::random_job_name();
+    let count = words(&forming::join(&Config::new(name, 0, 1)).unwrap()).len();
+    let try_word = |place: usize| {
+        for garbage in [0, 1, 0xffff, u64::MAX] {
+            let told = told(3, |control| words(control)[place].1(garbage));
+            let waited = |told: &Option<CommError>| matches!(told, Some(CommError::Timeout { .. }));
+            if told.iter().any(waited) {
+                return Some((place, garbage, told));
+            }
+        }
+        None
+    };
+    let hangs: Vec<_> = thread::scope(|scope| {
+        let tried: Vec<_> = (0..count)
+            .map(|place| scope.spawn(move || try_word(place)))
+            .collect();
+        let outcomes = tried.into_iter().map(|one| one.join().unwrap());
+        outcomes.flatten().collect()
+    });
+    let solo = forming::join(&Config::new(names::random_job_name(), 0, 1)).unwrap();
+    let named = hangs
+        .iter()
+        .map(|(place, garbage, told)| (words(&solo)[*place].0, garbage, told));
+    assert!(hangs.is_empty(), "{:#x?}", named.collect::<Vec<_>>());
+}
