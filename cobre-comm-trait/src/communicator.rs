@@ -15,6 +15,9 @@ use crate::{CommData, CommError, ReduceOp, Reducible};
 ///
 /// **Errors.** See [`CommError`] for which are final and what the buffers hold afterwards.
 ///
+/// **Panics.** A collective that a destructor enters while a panic unwinds its rank fails the job, if
+/// that has several ranks: the peers are elsewhere in the program.
+///
 /// **Threads.** One collective at a time: a second thread that calls gets [`CommError::Busy`].
 ///
 /// Methods are generic over the element type and dispatched statically; a solver stays generic
