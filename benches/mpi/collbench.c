@@ -649,8 +649,9 @@ static struct summary summarize(double *samples, size_t len) {
                           samples[(len * 99 + 99) / 100 - 1]};
 }
 
-// --- settle.rs ------------------------------------------------------------------------------------
+// --- settling -------------------------------------------------------------------------------------
 
+// Time for the scheduler to spread the ranks over the cores. Ours spread themselves and have no such time.
 static void settle(void) {
   double start = MPI_Wtime(), shortest = 0;
   while (shortest < 0.1) {

@@ -26,7 +26,6 @@ pub mod peers;
 pub mod plan;
 pub mod plot;
 pub mod sddp;
-pub mod settle;
 pub mod stats;
 mod steps;
 pub mod subject;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use cobre_benches::{cases::Case, json::Mode, measure, settle::settle};
+use cobre_benches::{cases::Case, json::Mode, measure};
 use cobre_comm_trait::Communicator;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -51,7 +51,6 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     if pin {
         bind(comm.rank(), comm.size())?;
     }
-    settle(&comm)?;
     let mut verified = true;
     for case in cases {
         let record = measure::measure(&comm, case, mode, target)?;

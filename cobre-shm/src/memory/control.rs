@@ -10,7 +10,7 @@ use crate::{
         segment::Segment,
     },
     recording::{Record, record_of},
-    sync::{cell::JOINED, primitive::Ordering},
+    sync::{cell::JOINED, primitive::Ordering, spread},
     sys::{lock::LockFile, open_files, process},
     topology::Place,
 };
@@ -135,6 +135,8 @@ impl Control {
         for (word, value) in presence.place.iter().zip(Place::own().packed()) {
             word.store(value, Ordering::Relaxed);
         }
+        // Before anybody waits: from these words the ranks spread themselves when all have joined.
+        spread::tell_processor(&self.block(rank).cell);
         // Release matches the Acquires of who asks for the state: process number and place are there.
         presence.state.store(JOINED, Ordering::Release);
     }

@@ -3,7 +3,8 @@
 //! Nothing here knows segments or processes: a job is [`cell::Members`], in shared memory or, for
 //! the model checker, on the heap. From the bottom up: `primitive` (atomics), `cell` (the words
 //! through which ranks meet), `failure` (the first one, and waking whoever sleeps), `wait` (spin,
-//! yield, sleep), `round` (publish and await; when a slot may be written again).
+//! yield, sleep), `spread` (over the processors), `round` (publish and await; when a slot may be
+//! written again).
 
 pub(crate) mod cell;
 pub(crate) mod failure;
@@ -12,4 +13,5 @@ pub(crate) mod patience;
 pub(crate) mod primitive;
 pub(crate) mod ring;
 pub(crate) mod round;
+pub(crate) mod spread;
 pub(crate) mod wait;

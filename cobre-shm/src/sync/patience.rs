@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::sync::spread::Crowding;
+
 /// How a rank waits for a peer that has not come yet. Each rank may have its own.
 ///
 /// Whatever it is, a rank that has waited long sleeps until it is woken.
@@ -23,12 +25,14 @@ pub enum WaitPolicy {
 
 /// How long a waiter spins and yields before it sleeps; by default it sleeps at once. Each rank has
 /// its own; no peer sees it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Patience {
     /// How often to look while keeping the core, each time.
     pub(super) spins: u32,
     /// Keep the core only if nobody who is late may be waiting for it.
     pub(super) considerate: bool,
+    /// How often that was so.
+    pub(super) crowding: Crowding,
     /// How long to go on looking while offering the core to others.
     pub(super) yielding: Duration,
     /// How long to sleep before giving up; `None`: for ever.
@@ -57,6 +61,7 @@ impl Patience {
         Self {
             spins,
             considerate: policy == WaitPolicy::Auto,
+            crowding: Crowding::default(),
             yielding,
             limit: None,
         }

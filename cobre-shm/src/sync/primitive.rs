@@ -5,6 +5,8 @@
 mod imp {
     pub(crate) use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
+    use crate::sys::affinity;
+
     /// Bytes that one rank writes and others read, at times that the round protocol separates.
     #[derive(Debug)]
     #[repr(transparent)]
@@ -33,6 +35,16 @@ mod imp {
     #[inline]
     pub(crate) fn this_processor() -> u32 {
         nix::sched::sched_getcpu().map_or(0, |processor| processor as u32 + 1)
+    }
+
+    /// The processors on which the caller may run, as [`this_processor`] says them.
+    pub(crate) fn usable_processors() -> Vec<u32> {
+        affinity::usable().into_iter().map(|p| p + 1).collect()
+    }
+
+    /// Moves the caller to one of these.
+    pub(crate) fn move_to(processor: u32) {
+        affinity::move_to(processor - 1);
     }
 
     #[inline]
@@ -66,6 +78,12 @@ mod imp {
     pub(crate) fn this_processor() -> u32 {
         0
     }
+
+    pub(crate) fn usable_processors() -> Vec<u32> {
+        Vec::new()
+    }
+
+    pub(crate) fn move_to(_: u32) {}
 
     pub(crate) fn spin_hint() {
         loom::thread::yield_now();

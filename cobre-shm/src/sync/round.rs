@@ -42,6 +42,7 @@ use crate::{
         failure::{self, Failure, Kind},
         patience::Patience,
         primitive::{Ordering, fence},
+        spread,
         wait::{self, Known, Stopped, Wait},
     },
     sys::park,
@@ -244,7 +245,7 @@ impl<'a, M: Members> Rounds<'a, M> {
         let cell = self.members.cell(self.rank);
         let slot = cell.slot(round);
         if round.is_multiple_of(ROUNDS_PER_LOOK) && self.state.patience.is_considerate() {
-            wait::tell_processor(cell);
+            spread::tell_processor(cell);
         }
         point::reached("publish");
         slot.signature

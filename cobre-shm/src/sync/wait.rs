@@ -39,7 +39,8 @@ use crate::{
         cell::{ABORTED, EXITED, JOINED, LEFT, Members, PANICKED, RankCell, stamp},
         failure::{self, FORMING, Failure, Kind},
         patience::Patience,
-        primitive::{AtomicU32, Ordering, fence, spin_hint, this_processor, yield_now},
+        primitive::{AtomicU32, Ordering, fence, spin_hint, yield_now},
+        spread,
     },
     sys::{clock, park},
 };
@@ -140,6 +141,7 @@ fn awake(members: &impl Members, patience: &Patience, wait: Wait) -> Option<Resu
     let mut since = None;
     loop {
         let spins = if patience.considerate && is_in_the_way(members, wait) {
+            patience.crowding.felt(members, wait.rank);
             0
         } else {
             patience.spins
@@ -169,22 +171,10 @@ fn awake(members: &impl Members, patience: &Patience, wait: Wait) -> Option<Resu
     }
 }
 
-/// Tells the peers on which processor the owner of `cell`, the caller, runs; returns it.
-#[inline]
-pub(crate) fn tell_processor(cell: &RankCell) -> u32 {
-    let here = this_processor();
-    let told = &cell.presence.processor;
-    // Stored only when it changes, so that all may keep the line. Relaxed: a hint.
-    if told.load(Ordering::Relaxed) != here {
-        told.store(here, Ordering::Relaxed);
-    }
-    here
-}
-
 /// Whether a rank that is waited for, and has yet to publish, ran last on the processor of the waiting
 /// rank: it needs this one, or another from the scheduler.
 fn is_in_the_way(members: &impl Members, wait: Wait) -> bool {
-    let here = tell_processor(members.cell(wait.rank));
+    let here = spread::tell_processor(members.cell(wait.rank));
     if here == 0 {
         return false;
     }

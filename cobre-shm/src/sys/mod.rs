@@ -1,5 +1,7 @@
 //! The edge to the operating system: one thin module per kernel facility.
 
+#[cfg(not(loom))]
+pub(crate) mod affinity;
 pub(crate) mod clock;
 #[cfg(not(loom))]
 pub(crate) mod lock;

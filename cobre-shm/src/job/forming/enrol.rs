@@ -15,6 +15,7 @@ use crate::{
         cell::{ABORTED, ABSENT, EXITED, LEFT, Members, PANICKED},
         failure::{self, Failure, Kind},
         primitive::{AtomicU32, Ordering},
+        spread,
     },
     sys::{lock, park, shm},
 };
@@ -35,9 +36,19 @@ impl Enrolment<'_> {
     /// `named` is the name to remove, if this rank founded the job.
     pub(super) fn run(&self, named: Option<Named>) -> Result<(), InitError> {
         self.take_place()?;
-        if self.config.rank != 0 {
-            return self.wait_until_ready();
+        if self.config.rank == 0 {
+            self.declare_ready(named)?;
+        } else {
+            self.wait_until_ready()?;
         }
+        // The kernel has woken all ranks at once, and not always where there is room. If there is none,
+        // ranks share, as the kernel put them.
+        let _ = spread::take_seat(self.control, self.config.rank);
+        Ok(())
+    }
+
+    /// Rank 0 waits for all ranks and tells them that the job has formed.
+    fn declare_ready(&self, named: Option<Named>) -> Result<(), InitError> {
         self.wait_for_everyone()?;
         // All have it open, so nobody needs the name any more, whatever comes of the job. First
         // the name, then the word: who is told that the job has formed finds nothing in /dev/shm.
