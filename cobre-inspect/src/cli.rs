@@ -1,10 +1,10 @@
 //! The command line.
 
 use core::ops::RangeInclusive;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::LazyLock, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use cobre_shm::{board, duration};
+use cobre_shm::{board, duration, observer::LAYOUT_VERSION};
 
 /// Shorter, and looking is all that the machine does; longer, and nobody waits for it.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(86_400);
@@ -12,13 +12,22 @@ const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration
 /// Shows the jobs and status boards of this user from outside, without disturbing them: who does what,
 /// who waits for whom, who would get work.
 #[derive(Debug, Parser)]
-#[command(name = "cobre-inspect", version)]
+#[command(name = "cobre-inspect", version = version())]
 pub(crate) struct Cli {
     /// Print data instead of text (a line per look with `watch`).
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Of this program, and of the control segments that it reads.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let (version, origin) = (env!("CARGO_PKG_VERSION"), env!("BUILT_FROM"));
+        format!("{version} ({origin}, layout {LAYOUT_VERSION})")
+    });
+    &TEXT
 }
 
 #[derive(Debug, Subcommand)]

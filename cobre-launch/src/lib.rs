@@ -48,7 +48,10 @@ use crate::watch::supervise::{Attempt, Supervisor};
 /// orphans.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
     let segments = match cli::parse(args) {
-        Ok(Parsed::Run(segments)) => segments,
+        Ok(Parsed::Run(segments, notes)) => {
+            notes.iter().for_each(|note| report::note(note));
+            segments
+        }
         Ok(Parsed::Answered) => return JobExit::Success,
         Err(error) => return report::usage(&error),
     };

@@ -2,6 +2,7 @@
 
 use cobre_comm_trait::{Activity, CommError, FailureCause};
 
+pub use crate::memory::layout::LAYOUT_VERSION;
 use crate::{
     board::{self, Member},
     call::{activity, explain},

@@ -2,16 +2,19 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use cobre_shm::duration;
+use cobre_shm::observer::LAYOUT_VERSION;
 
 use crate::JobExit;
 use crate::plan::binding::BindingArgs;
 use crate::plan::recording::RecordingArgs;
+use crate::plan::words::{self, Words};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,8 +25,8 @@ Examples:
   cobre-launch -n 4 --env RUST_LOG=info --output-dir logs ./solver case/
   cobre-launch -n 4 --dry-run ./solver case/  show what would be started
 
-Everything after PROGRAM belongs to PROGRAM, options too. A `:` alone separates
-programs. Ctrl-C reaches every rank once; a second one kills the job at once.";
+Everything after PROGRAM belongs to PROGRAM, options too. A `:` alone begins another
+program, but not after `--`: `cobre-launch -n 1 -- cut -d : -f 1 FILE`. Ctrl-C reaches every rank once; a second one kills the job at once.";
 
 /// Start the ranks of a job on this machine, watch them, and report how the job ended.
 ///
@@ -32,7 +35,7 @@ programs. Ctrl-C reaches every rank once; a second one kills the job at once.";
 #[derive(Debug, Parser)]
 #[command(
     name = "cobre-launch",
-    version,
+    version = version(),
     override_usage = "cobre-launch [OPTIONS] [--] PROGRAM [ARGS]... [: [OPTIONS] PROGRAM [ARGS]...]...",
     after_help = format!("{EXAMPLES}\n\n{}", JobExit::TABLE),
     max_term_width = 100,
@@ -52,6 +55,15 @@ pub(crate) struct Segment {
         trailing_var_arg = true
     )]
     pub(crate) command: Vec<OsString>,
+}
+
+/// Of this program, and of the control segment: the programs of one job must have the same.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let (version, origin) = (env!("CARGO_PKG_VERSION"), env!("BUILT_FROM"));
+        format!("{version} ({origin}, layout {LAYOUT_VERSION})")
+    });
+    &TEXT
 }
 
 /// What each program may have for itself.
@@ -108,6 +120,9 @@ pub(crate) struct JobArgs {
     /// share of the usable cores).
     #[arg(long)]
     pub(crate) no_thread_env: bool,
+    /// What separates programs: this word instead of `:`, also after `--`.
+    #[arg(long, value_name = "WORD")]
+    pub(crate) separator: Option<OsString>,
     /// Show ranks, environment and commands; start and create nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -143,8 +158,8 @@ fn parse_ranks(text: &str) -> Result<usize, String> {
 
 /// What the command line asks for.
 pub(crate) enum Parsed {
-    /// A job, from one segment per program.
-    Run(Vec<Segment>),
+    /// A job, from one segment per program; and what the user is told before it starts.
+    Run(Vec<Segment>, Vec<String>),
     /// `--help` or `--version`, which has been shown.
     Answered,
 }
@@ -152,20 +167,15 @@ pub(crate) enum Parsed {
 /// Reads the command line, the launcher's own name first.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::Error> {
     let args: Vec<OsString> = args.into_iter().skip(1).collect();
+    let line = words::read(&args, Segment::command()).map_err(usage_error)?;
+    check_all_there(&line.programs)?;
     let mut segments = Vec::new();
-    let programs: Vec<&[OsString]> = args.split(|arg| arg == ":").collect();
-    for (index, words) in programs.iter().enumerate() {
-        if words.is_empty() && programs.len() > 1 {
-            let side = match index {
-                0 => "before the first",
-                _ if index + 1 == programs.len() => "after the last",
-                _ => "between two",
-            };
-            return Err(usage_error(format!(
-                "there is no program {side} `:` (a `:` alone separates the programs of a job)"
-            )));
-        }
-        match parse_segment(words, index) {
+    for (index, program) in line.programs.iter().enumerate() {
+        // The first one may be half of a program too.
+        let separated = line.programs[index.max(1).min(line.programs.len() - 1)]
+            .separated
+            .as_deref();
+        match parse_segment(&program.words, index, separated) {
             Ok(segment) => segments.push(segment),
             Err(error) if error.exit_code() == 0 => {
                 // A closed standard output is no reason to fail: nothing else is to be said.
@@ -175,45 +185,72 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             Err(error) => return Err(error),
         }
     }
-    Ok(Parsed::Run(segments))
+    Ok(Parsed::Run(segments, line.notes))
 }
 
-fn parse_segment(words: &[OsString], index: usize) -> Result<Segment, clap::Error> {
+fn check_all_there(programs: &[Words]) -> Result<(), clap::Error> {
+    let last = programs.len() - 1;
+    match programs.iter().position(|program| program.words.is_empty()) {
+        Some(index) if last > 0 => {
+            let side = match index {
+                0 => "before the first",
+                _ if index == last => "after the last",
+                _ => "between two",
+            };
+            Err(usage_error(format!(
+                "there is no program {side} `:` (a `:` alone separates the programs of a job)"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `separated` says what separates the programs, if there are several.
+fn parse_segment(
+    words: &[OsString],
+    index: usize,
+    separated: Option<&str>,
+) -> Result<Segment, clap::Error> {
     let name = OsString::from("cobre-launch");
-    let matches = Segment::command().try_get_matches_from(std::iter::once(&name).chain(words))?;
+    let refuse = |message| Err(usage_error(words::with_hint(message, separated)));
+    let words = std::iter::once(&name).chain(words);
+    let matches = match Segment::command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) if index > 0 && error.exit_code() != 0 => return refuse(message(&error)),
+        Err(mut error) => {
+            // It would make a program of a mistaken option.
+            error.remove(ContextKind::Suggested);
+            return Err(error);
+        }
+    };
     if index > 0 {
         for id in JobArgs::augment_args(clap::Command::new(""))
             .get_arguments()
             .map(clap::Arg::get_id)
         {
             if matches.value_source(id.as_str()) == Some(ValueSource::CommandLine) {
-                return Err(usage_error(format!(
+                return refuse(format!(
                     "--{} is for the whole job: give it before the first program",
                     id.as_str().replace('_', "-")
-                )));
+                ));
             }
         }
     }
     let segment = Segment::from_arg_matches(&matches)?;
-    match with_profile_file(words, segment.command.len()) {
-        Some(words) => parse_segment(&words, index),
-        None => Ok(segment),
+    if separated.is_some() && segment.group.ranks.is_none() {
+        return refuse(format!(
+            "a job of several programs needs `-n` for each: how many ranks are `{}`?",
+            segment.command[0].display()
+        ));
     }
+    Ok(segment)
 }
 
-/// `--profile FILE.json` means `--profile=FILE.json`; any other word after it is the program, which
-/// with its arguments has the last `program` words.
-fn with_profile_file(words: &[OsString], program: usize) -> Option<Vec<OsString>> {
-    let (options, program) = words.split_at(words.len().checked_sub(program)?);
-    let (option, before) = options.split_last()?;
-    let (file, after) = program.split_first()?;
-    let is_file = option == "--profile" && file.as_encoded_bytes().ends_with(b".json");
-    is_file.then(|| {
-        let mut joined = option.clone();
-        joined.push("=");
-        joined.push(file);
-        [before, &[joined], after].concat()
-    })
+/// What clap says is wrong, without its own heading and how to use the program.
+fn message(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    text.split("\n\n").next().unwrap_or(text).to_owned()
 }
 
 /// A time after which a job is ended.
@@ -224,7 +261,7 @@ fn limit(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// An error of ours in the dress of clap's.
+/// An error of ours, printed as clap prints its own.
 pub(crate) fn usage_error(message: impl std::fmt::Display) -> clap::Error {
     Segment::command().error(ErrorKind::ValueValidation, message)
 }
@@ -236,7 +273,7 @@ mod tests {
 
     fn segments(line: &str) -> Vec<Segment> {
         match parse(words(line)) {
-            Ok(Parsed::Run(segments)) => segments,
+            Ok(Parsed::Run(segments, _)) => segments,
             Ok(Parsed::Answered) => panic!("answered: {line}"),
             Err(error) => panic!("{error}"),
         }
@@ -277,6 +314,77 @@ mod tests {
     }
 
     #[test]
+    fn behind_two_dashes_everything_is_the_programs() {
+        for (line, command) in [
+            ("-n 1 -- cut -d : -f 1", vec!["cut", "-d", ":", "-f", "1"]),
+            ("-n 1 -- a : -n 2 b", vec!["a", ":", "-n", "2", "b"]),
+            (
+                "--separator + -n 1 cut -d : -f 1",
+                vec!["cut", "-d", ":", "-f", "1"],
+            ),
+        ] {
+            let segments = segments(line);
+            assert_eq!(segments.len(), 1, "{line}");
+            assert_eq!(segments[0].command, command, "{line}");
+        }
+        // Only what was asked for separates there.
+        for line in [
+            "-n 1 --separator : -- a x : -n 2 -- b : -n 3 c",
+            "--separator=++ -n 1 -- a x ++ -n 2 b ++ -n 3 c",
+        ] {
+            let segments = segments(line);
+            let names: Vec<_> = segments.iter().map(|one| &one.command[0]).collect();
+            assert_eq!(names, ["a", "b", "c"], "{line}");
+        }
+        let segments = segments("-n 1 a : -n 2 -- b -d : c");
+        assert_eq!(segments.len(), 2);
+        assert_eq!(segments[1].command, ["b", "-d", ":", "c"]);
+    }
+
+    #[test]
+    fn a_colon_that_may_be_an_arguments_value_never_starts_another_job_silently() {
+        for line in [
+            "-n 1 awk -F : {print} f",
+            "awk -F : {print} f",
+            "-n 1 awk -F : -f 1 file",
+            "-n 1 awk : --label x",
+            "-n 1 awk -F : --hostfile x",
+        ] {
+            let error = error(line);
+            assert!(error.contains("put `--` before `awk`"), "{line}: {error}");
+        }
+        let notes = |line| match parse(words(line)) {
+            Ok(Parsed::Run(segments, notes)) => (segments.len(), notes),
+            _ => panic!("{line}"),
+        };
+        let (programs, said) = notes("-n 1 ./a -n : -n 2 echo");
+        assert_eq!(programs, 2);
+        assert!(
+            said[0].contains("the `:` after `-n` begins another program"),
+            "{said:?}"
+        );
+        for line in [
+            "-n 1 ./a x : -n 2 echo",
+            "--separator : -n 1 ./a -n : -n 2 echo",
+            "-n 1 -- ./a -n : -n 2 echo",
+        ] {
+            assert_eq!(notes(line).1, <[&str; 0]>::default(), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_of_other_launchers_are_read_before_the_program_only() {
+        let segment =
+            &segments("-np 4 -x A=1 -genv B 2 -l --oversubscribe --bind-to socket a -np 2")[0];
+        assert_eq!(segment.group.ranks, Some(4));
+        assert_eq!(segment.group.env, ["A=1", "B=2"]);
+        assert!(segment.job.label);
+        assert_eq!(segment.command, ["a", "-np", "2"]);
+        let segment = &segments("-v --nproc_per_node=3 --map-by=slot --timeout 1 a")[0];
+        assert_eq!(segment.group.ranks, Some(3));
+    }
+
+    #[test]
     fn the_file_of_a_profile_is_told_from_the_program() {
         for (line, file, command) in [
             ("--profile prog", "-", vec!["prog"]),
@@ -311,6 +419,15 @@ mod tests {
             ("-n 2", "required"),
             ("", "required"),
             ("--frobnicate a", "unexpected argument '--frobnicate'"),
+            ("--bindto core a", "a similar argument exists: '--bind-to'"),
+            ("--bind-to coer a", "a similar value exists: 'core'"),
+            (
+                "--hostfile hosts a",
+                "--hostfile: all ranks run on this machine",
+            ),
+            ("-np", "a value is required for '--ranks <N>'"),
+            ("-np x a", "expected a number of ranks"),
+            ("a : -n 1 b", "how many ranks are `a`"),
             ("--stdin 1 a", "[possible values: 0, all, none]"),
             ("--timeout 5x a", "such as 500ms"),
             ("--timeout -1 a", "such as 500ms"),
@@ -319,13 +436,25 @@ mod tests {
             (": a", "no program before the first `:`"),
             ("a :", "no program after the last `:`"),
             ("a : : b", "no program between two `:`"),
-            ("a : -n 2", "required"),
-            ("a : --label b", "--label is for the whole job"),
-            ("a : --kill-grace 1s b", "--kill-grace is for the whole job"),
+            ("-n 1 a : -n 2", "required"),
+            ("-n 1 a : --label b", "--label is for the whole job"),
+            (
+                "-n 1 a : --kill-grace 1s b",
+                "--kill-grace is for the whole job",
+            ),
         ] {
             let error = error(line);
             assert!(error.contains(expected), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_mistaken_option_is_not_offered_as_a_program() {
+        assert!(
+            !error("--frobnicate a").contains("tip"),
+            "{}",
+            error("--frobnicate a")
+        );
     }
 
     proptest::proptest! {
@@ -334,7 +463,7 @@ mod tests {
         fn any_command_line_is_read(line in proptest::collection::vec(word(), 0..12)) {
             let line = std::iter::once(OsString::from("cobre-launch")).chain(line);
             match parse(line) {
-                Ok(Parsed::Run(segments)) => assert!(!segments.is_empty()),
+                Ok(Parsed::Run(segments, _)) => assert!(!segments.is_empty()),
                 Ok(Parsed::Answered) => {}
                 Err(error) => assert!(error.to_string().contains("error: "), "{error}"),
             }
@@ -379,6 +508,9 @@ mod tests {
             "--map-by",
             "--cpus-per-rank",
             "--dry-run",
+            "--mca",
+            "--separator",
+            "-x",
             "",
         ];
         prop_oneof![

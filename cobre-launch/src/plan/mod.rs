@@ -3,8 +3,10 @@
 pub(crate) mod binding;
 pub(crate) mod cli;
 pub(crate) mod cores;
+mod foreign;
 pub(crate) mod program;
 pub(crate) mod recording;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -81,21 +83,11 @@ impl Plan {
         env: &dyn Fn(&OsStr) -> Option<OsString>,
         cores: usize,
     ) -> Result<Self, LaunchError> {
-        let several = segments.len() > 1;
         let mut programs = Vec::new();
         let mut counts = Vec::new();
         let mut job = None;
         for segment in segments {
-            counts.push(match segment.group.ranks {
-                Some(count) => count,
-                None if several => {
-                    return Err(LaunchError::Usage(format!(
-                        "a job of several programs needs `-n` for each: how many ranks are `{}`?",
-                        segment.command[0].to_string_lossy()
-                    )));
-                }
-                None => cores,
-            });
+            counts.push(segment.group.ranks.unwrap_or(cores));
             job.get_or_insert(segment.job);
             programs.push(Program::new(segment.group, segment.command, env)?);
         }

@@ -3,18 +3,21 @@
 pub(crate) mod exit_code;
 pub(crate) mod file;
 pub(crate) mod last_words;
+mod patient;
 pub(crate) mod progress;
 pub(crate) mod recording;
+pub(crate) mod shell;
 pub(crate) mod text;
 pub(crate) mod verdict;
 
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 
 use crate::JobExit;
 use crate::error::LaunchError;
 use crate::plan::{Identity, Plan};
 use crate::process::signal;
+use crate::report::shell::quote;
 use crate::report::text::count;
 use crate::report::verdict::{End, RankEnd};
 
@@ -30,14 +33,15 @@ pub(crate) fn complain(error: &LaunchError) {
     say(&format!("cobre-launch: {error}\n"));
 }
 
+/// Says what the user should know though nothing is wrong.
+pub(crate) fn note(text: &str) {
+    say(&format!("cobre-launch: {text}\n"));
+}
+
 /// Shows what would be started.
 pub(crate) fn dry_run(plan: &Plan, bindings: Option<&str>) -> Result<JobExit, LaunchError> {
     let text = describe_plan(plan) + bindings.unwrap_or_default();
-    let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match patient::write(io::stdout().lock(), text.as_bytes()) {
         Ok(()) => Ok(JobExit::Success),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(JobExit::BrokenPipe),
         Err(error) => Err(LaunchError::system("writing to standard output")(error)),
@@ -52,7 +56,7 @@ pub(crate) fn bindings(picture: &str) {
 /// Outside of a job, whose output has a place for it.
 pub(crate) fn say(text: &str) {
     // Without standard error there is nobody to tell.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let _ = patient::write(io::stderr().lock(), text.as_bytes());
 }
 
 fn describe_plan(plan: &Plan) -> String {
@@ -63,36 +67,23 @@ fn describe_plan(plan: &Plan) -> String {
         let program = plan.program(rank);
         let _ = write!(text, "rank {rank}:");
         if let Some(folder) = &program.folder {
-            let _ = write!(text, " cd {} &&", quote(&folder.to_string_lossy()));
+            let _ = write!(text, " cd {} &&", quote(folder));
         }
-        let identity = plan.identity(rank, &Identity::example()).into_iter();
-        let identity = identity.map(|(name, value)| (name.to_owned(), value));
-        let threads = plan.ranks[rank].threads.iter();
-        let threads = threads.map(|(name, n)| ((*name).to_owned(), n.to_string()));
-        let lossy = |text: &std::ffi::OsString| text.to_string_lossy().into_owned();
-        let own = program
-            .env
-            .iter()
-            .map(|(name, value)| (lossy(name), lossy(value)));
-        for (name, value) in own.chain(identity).chain(threads) {
-            let _ = write!(text, " {name}={}", quote(&value));
+        for (name, value) in &program.env {
+            let _ = write!(text, " {}={}", quote(name), quote(value));
+        }
+        for (name, value) in plan.identity(rank, &Identity::example()) {
+            let _ = write!(text, " {name}={}", quote(value));
+        }
+        for (name, share) in &plan.ranks[rank].threads {
+            let _ = write!(text, " {name}={share}");
         }
         for word in std::iter::once(&program.name).chain(&program.args) {
-            let _ = write!(text, " {}", quote(&word.to_string_lossy()));
+            let _ = write!(text, " {}", quote(word));
         }
         text.push('\n');
     }
     text
-}
-
-/// `word` as a shell would read it back.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// With `-v`: the job that begins.
@@ -118,22 +109,4 @@ pub(crate) fn ended(end: &RankEnd) -> String {
         "cobre-launch: rank {} (pid {}) {how} after {after:.3}s\n",
         end.rank, end.pid
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quote;
-
-    #[test]
-    fn words_are_quoted_only_where_a_shell_needs_it() {
-        for (word, quoted) in [
-            ("./a-b_c.d", "./a-b_c.d"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("$X", "'$X'"),
-        ] {
-            assert_eq!(quote(word), quoted);
-        }
-    }
 }

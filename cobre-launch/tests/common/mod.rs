@@ -136,13 +136,20 @@ pub fn run(args: &[&str]) -> Outcome {
 }
 
 /// Starts `command` with pipes; its watchdog kills it and names the test.
-pub fn start(mut command: Command) -> Running {
+pub fn start(command: Command) -> Running {
+    start_writing_to(command, Stdio::piped())
+}
+
+/// The same with this as its standard output.
+pub fn start_writing_to(mut command: Command, stdout: Stdio) -> Running {
     let mut child = command
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // It holds our copy of the other ends.
+    drop(command);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (disarm, fuse) = mpsc::channel();

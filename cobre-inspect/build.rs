@@ -1,0 +1,1 @@
+../cobre-launch/build.rs

@@ -1,0 +1,55 @@
+//! Writing to a stream of the launcher's that somebody else has made non-blocking: the flag belongs to
+//! the open file, which is theirs too.
+
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Writes all of `bytes`, and waits for a slow reader.
+pub(super) fn write(mut to: impl Write + AsFd, mut bytes: &[u8]) -> io::Result<()> {
+    loop {
+        let written = match bytes {
+            [] => to.flush().map(|()| 0),
+            _ => to.write(bytes),
+        };
+        match written {
+            Ok(_) if bytes.is_empty() => return Ok(()),
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => wait(&to)?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn wait(to: &impl AsFd) -> io::Result<()> {
+    let mut fds = [PollFd::new(to.as_fd(), PollFlags::POLLOUT)];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use std::io::{self, Read};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_slow_reader_of_a_stream_that_does_not_block_gets_everything() -> io::Result<()> {
+        let (to, mut from) = UnixStream::pair()?;
+        to.set_nonblocking(true)?;
+        let sent: Vec<u8> = (0..1 << 22).map(|n: u32| n as u8).collect();
+        let mut read = vec![0; 1 << 22];
+        std::thread::scope(|scope| {
+            scope.spawn(|| from.read_exact(&mut read));
+            write(to, &sent)
+        })?;
+        assert!(sent == read);
+        Ok(())
+    }
+}
