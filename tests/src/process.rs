@@ -73,6 +73,12 @@ impl Process {
             "COBRE_SHM_STAGING",
             "COBRE_SHM_ATTACH_TIMEOUT",
             "COBRE_SHM_WAIT",
+            // What says that another launcher has started the tests.
+            "OMPI_COMM_WORLD_RANK",
+            "PMI_RANK",
+            "PMIX_RANK",
+            "SLURM_STEP_ID",
+            "TORCHELASTIC_RUN_ID",
         ] {
             if !set.iter().any(|key| key == variable) {
                 command.env_remove(variable);

@@ -195,7 +195,7 @@ fn mistakes_are_named() {
             "there is no job \"/no-such-job\"",
         ),
         (&["doctor", "-n", "5000"], 2, "5000"),
-        (&["watch", "--interval", "0"], 2, "expected seconds"),
+        (&["watch", "--interval", "0"], 2, "expected from 50ms"),
         (&[], 2, "Usage"),
     ] {
         let (ended, said, complained) = inspect(arguments);

@@ -7,6 +7,7 @@ use crate::{
     duration,
     job::{
         error::InitError,
+        foreign::{self, Member},
         values::{self, BYTES_EXPECTED, MAX_STAGING, bytes, number},
     },
     memory::layout::{DEFAULT_STAGING, MAX_RANKS},
@@ -126,18 +127,10 @@ impl Config {
         get: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Option<Self>, InitError> {
         let backend = get(BACKEND_VAR);
-        let because = match backend.as_deref() {
+        let demanded = match backend.as_deref() {
             Some("local") => return Ok(None),
-            Some("shm") => format!("{BACKEND_VAR} is shm"),
-            None | Some("auto" | "") => {
-                let present = [NAME_VAR, RANK_VAR, SIZE_VAR]
-                    .into_iter()
-                    .find(|variable| get(variable).is_some());
-                match present {
-                    None => return Ok(None),
-                    Some(variable) => format!("{variable} is"),
-                }
-            }
+            Some("shm") => true,
+            None | Some("auto" | "") => false,
             Some(value) => {
                 return Err(InitError::InvalidVariable {
                     variable: BACKEND_VAR,
@@ -146,22 +139,18 @@ impl Config {
                 });
             }
         };
-        let need = |variable, expected: &str| {
-            get(variable).ok_or_else(|| InitError::MissingVariable {
-                variable,
-                because: because.clone(),
-                expected: expected.to_owned(),
-            })
+        let ours = [NAME_VAR, RANK_VAR, SIZE_VAR]
+            .into_iter()
+            .find(|variable| get(variable).is_some());
+        let foreign = match ours {
+            Some(_) => None,
+            None => foreign::member(&get)?,
         };
-        let name = need(NAME_VAR, NAME_EXPECTED)?;
-        let size = number(SIZE_VAR, &need(SIZE_VAR, SIZE_EXPECTED)?, SIZE_EXPECTED)?;
-        let rank = number(RANK_VAR, &need(RANK_VAR, RANK_EXPECTED)?, RANK_EXPECTED)?;
-        let launcher = get(LAUNCHER_VAR)
-            .map(|value| number(LAUNCHER_VAR, &value, "a process number"))
-            .transpose()?;
-        let mut config = Self {
-            launcher,
-            ..Self::new(name, rank, size)
+        let mut config = match (foreign, ours) {
+            (Some(Member { name, rank, size }), _) => Self::new(name, rank, size),
+            (None, Some(variable)) => Self::named(&get, &format!("{variable} is"))?,
+            (None, None) if demanded => Self::named(&get, &format!("{BACKEND_VAR} is shm"))?,
+            (None, None) => return Ok(None),
         };
         if let Some(value) = get(ATTACH_TIMEOUT_VAR) {
             let (least, expected) = (Duration::ZERO, duration::EXPECTED);
@@ -182,6 +171,30 @@ impl Config {
         }
         config.check()?;
         Ok(Some(config))
+    }
+
+    /// The rank that our own variables name; all are needed `because` of one of them.
+    fn named(
+        get: &impl Fn(&'static str) -> Option<String>,
+        because: &str,
+    ) -> Result<Self, InitError> {
+        let need = |variable, expected: &str| {
+            get(variable).ok_or_else(|| InitError::MissingVariable {
+                variable,
+                because: because.to_owned(),
+                expected: expected.to_owned(),
+            })
+        };
+        let name = need(NAME_VAR, NAME_EXPECTED)?;
+        let size = number(SIZE_VAR, &need(SIZE_VAR, SIZE_EXPECTED)?, SIZE_EXPECTED)?;
+        let rank = number(RANK_VAR, &need(RANK_VAR, RANK_EXPECTED)?, RANK_EXPECTED)?;
+        let launcher = get(LAUNCHER_VAR)
+            .map(|value| number(LAUNCHER_VAR, &value, "a process number"))
+            .transpose()?;
+        Ok(Self {
+            launcher,
+            ..Self::new(name, rank, size)
+        })
     }
 
     /// Whether the values are possible at all; errors name the variables that usually hold them.

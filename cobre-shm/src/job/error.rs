@@ -33,6 +33,16 @@ pub enum InitError {
         /// What it should hold.
         expected: String,
     },
+    /// Another launcher started this process, in a way from which no job can be formed.
+    #[error(
+        "{launcher} {problem}; or start the job with `cobre-launch -n N PROGRAM`, or set COBRE_COMM_BACKEND=local to run each process alone"
+    )]
+    UnsupportedLaunch {
+        /// Who started it.
+        launcher: &'static str,
+        /// Why this is no job.
+        problem: String,
+    },
     /// Another process, or this one, has joined the job as this rank.
     #[error(
         "rank {rank} of job {name} is taken{}: start each rank once, and give every job a name of its own",
@@ -60,9 +70,9 @@ pub enum InitError {
         /// The size that the founder was given.
         ours: usize,
     },
-    /// A rank did not come in time.
+    /// A rank did not join in time.
     #[error(
-        "rank{} {} of job {name} did not come within {waited:.1?}: start every rank from 0 to {}, with the same COBRE_SHM_NAME, on one machine where all see one /dev/shm; COBRE_SHM_ATTACH_TIMEOUT sets how long to wait",
+        "rank{} {} of job {name} did not join within {waited:.1?}: every rank from 0 to {} must call init, on one machine where all see one /dev/shm, with the same COBRE_SHM_NAME if you set it; COBRE_SHM_ATTACH_TIMEOUT sets how long to wait",
         if missing.len() == 1 { "" } else { "s" }, list(missing), size - 1
     )]
     NeverCame {
@@ -213,7 +223,7 @@ fn already_member(name: &str, pid: u32) -> String {
         );
     }
     format!(
-        "process {pid}, from which this one descends, is a rank of job {name}, and this one has inherited its variables: remove them (COBRE_SHM_*) or set COBRE_COMM_BACKEND=local to run it alone, or start it with a launcher of its own"
+        "process {pid}, from which this one descends, is a rank of job {name}, and this one has inherited its variables: set COBRE_COMM_BACKEND=local to run it alone, or start it with `cobre-launch`"
     )
 }
 

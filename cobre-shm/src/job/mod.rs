@@ -1,6 +1,7 @@
 //! The life of a job outside its collectives.
 //!
-//! `config` is what the environment says, and `values` reads single variables; `forming` is how ranks
+//! `config` is what the environment says, `foreign` what other launchers say in it, and `values` reads
+//! single variables; `forming` is how ranks
 //! become a job, `split` and `splits` how they become a second one; `exit` and `abort` how it ends,
 //! `leftovers` what dead ones leave behind.
 
@@ -8,6 +9,7 @@ pub(crate) mod abort;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod exit;
+mod foreign;
 pub(crate) mod forming;
 pub(crate) mod leftovers;
 pub(crate) mod names;

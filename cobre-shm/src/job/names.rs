@@ -4,6 +4,9 @@
 const LENGTH: usize = 39;
 
 /// A segment's name in a form that can be broadcast.
+/// The space of names of [`of_launch`]; any number that nobody else uses.
+const LAUNCHES: uuid::Uuid = uuid::Uuid::from_u128(0xc0b6_e5a1_7d3f_4c9e_8b02_94d5_61ce_f7a8);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Announced([u8; LENGTH]);
 
@@ -11,6 +14,15 @@ pub(crate) struct Announced([u8; LENGTH]);
 #[must_use]
 pub fn random_job_name() -> String {
     Announced::random().as_str().to_owned()
+}
+
+/// The name that is the same for all ranks of one launch by another launcher, of which `identity`
+/// says which it is. It looks like a random one, so the next start removes it if it is left.
+pub(crate) fn of_launch(identity: &str) -> String {
+    let user = nix::unistd::geteuid();
+    let identity = format!("{user} {identity}");
+    let digits = uuid::Uuid::new_v5(&LAUNCHES, identity.as_bytes()).simple();
+    format!("/cobre-{digits}")
 }
 
 /// Whether `name` is one that [`random_job_name`] makes.

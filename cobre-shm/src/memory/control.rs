@@ -154,6 +154,21 @@ impl Control {
         )
     }
 
+    /// By rank 0 without a launcher, when all have joined: `mpirun` and `srun` bind each rank to cores of
+    /// its own, so nobody knows alone how many the ranks have together.
+    pub(crate) fn count_cores(&self) {
+        let cores = &self.header().cores;
+        let own = cores.load(Ordering::Relaxed);
+        // A quota allows fewer than the mask has, and holds for all ranks together.
+        if own as usize >= self.place(0).processors {
+            let ranks = 0..self.geometry.size();
+            let all = Place::together(ranks.map(|rank| self.place(rank)));
+            let all = u32::try_from(all).unwrap_or(u32::MAX);
+            // Relaxed: the ranks read it when they know that the job has formed.
+            cores.store(own.max(all), Ordering::Relaxed);
+        }
+    }
+
     /// Whether the kernel says that the process behind the lock `byte` lives. When it cannot be
     /// asked, nobody is declared dead.
     pub(crate) fn is_alive(&self, byte: usize) -> bool {

@@ -69,8 +69,9 @@ pub(crate) struct Header {
     pub(crate) recording: AtomicU32,
     /// How many events each of them keeps then.
     pub(crate) trace_events: AtomicU32,
-    /// The cores that the founder may use (affinity and cgroup quota): what the job's ranks have
-    /// together, also if the launcher keeps each on one of its own.
+    /// The cores that the job's ranks have together: those that the launcher may use (affinity and
+    /// cgroup quota), also if it keeps each rank on one of its own; without a launcher those of all
+    /// ranks, as rank 0 counts them before it says that the job has formed.
     pub(crate) cores: AtomicU32,
     /// How many ranks have joined; also the futex word on which rank 0 waits for them.
     pub(crate) joined: Arrivals,

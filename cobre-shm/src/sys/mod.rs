@@ -2,6 +2,8 @@
 
 #[cfg(not(loom))]
 pub(crate) mod affinity;
+#[cfg(not(loom))]
+pub(crate) mod ancestry;
 pub(crate) mod clock;
 #[cfg(not(loom))]
 pub(crate) mod lock;

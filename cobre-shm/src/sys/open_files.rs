@@ -6,15 +6,13 @@ use std::{
     path::PathBuf,
 };
 
-/// Enough for any line of processes; a bound in case the system contradicts itself.
-const GENERATIONS: usize = 100;
+use super::ancestry;
 
 /// This process, or the nearest of those it descends from, that has the removed shared-memory object
 /// of this name open.
 pub(crate) fn ancestor_with(name: &str) -> Option<u32> {
     let removed = PathBuf::from(format!("{}{name} (deleted)", super::shm::FOLDER));
-    let line = std::iter::successors(Some(std::process::id()), |&pid| parent(pid));
-    line.take(GENERATIONS)
+    ancestry::line()
         .find(|&pid| descriptors(pid).any(|path| fs::read_link(path).is_ok_and(|to| to == removed)))
 }
 
@@ -38,18 +36,13 @@ fn descriptors(pid: u32) -> impl Iterator<Item = PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
 }
 
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program, which may contain anything, ends with the last parenthesis.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let parent = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    (parent != 0).then_some(parent)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ancestor_with, has_open, parent};
-    use crate::{job::names, sys::shm};
+    use super::{ancestor_with, has_open};
+    use crate::{
+        job::names,
+        sys::{ancestry::parent, shm},
+    };
 
     #[test]
     fn an_open_object_is_found_once_its_name_is_gone() {

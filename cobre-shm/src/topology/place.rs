@@ -3,7 +3,7 @@
 //! Because a rank writes them once, before it says that it has joined, every rank reads the same words
 //! of it: what is decided by them alone is decided alike everywhere.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{CpuList, sysfs};
 
@@ -71,6 +71,13 @@ impl Place {
     pub(crate) fn sharers(self, all: impl Iterator<Item = Self>) -> usize {
         let same = |place: &Self| (place.processors, place.set) == (self.processors, self.set);
         all.filter(same).count().max(1)
+    }
+
+    /// How many processors the ranks with the places `all` have together, if those who do not share all
+    /// of them share none.
+    pub(crate) fn together(all: impl Iterator<Item = Self>) -> usize {
+        let sets: BTreeSet<_> = all.map(|place| (place.set, place.processors)).collect();
+        sets.iter().map(|(_, processors)| processors).sum()
     }
 
     pub(crate) fn packed(self) -> Packed {
@@ -148,6 +155,19 @@ mod tests {
             .map(|(path, text)| (path.as_str(), text.as_str()))
             .collect();
         Described::new(name, &files)
+    }
+
+    #[test]
+    fn ranks_have_together_what_each_set_has() {
+        let described = described("place-together");
+        let together = |lists: &[&str]| {
+            let list = |list: &&str| CpuList::parse(list).expect("a list");
+            let places = lists.iter().map(list);
+            Place::together(places.map(|list| Place::of(described.path(), &list)))
+        };
+        assert_eq!(together(&["0-7", "0-7", "0-7"]), 8);
+        assert_eq!(together(&["0", "1", "2"]), 3);
+        assert_eq!(together(&["0-1", "0-1", "2-3", "2-3"]), 4);
     }
 
     #[test]

@@ -50,6 +50,9 @@ impl Enrolment<'_> {
     /// Rank 0 waits for all ranks and tells them that the job has formed.
     fn declare_ready(&self, named: Option<Named>) -> Result<(), InitError> {
         self.wait_for_everyone()?;
+        if named.is_some() {
+            self.control.count_cores();
+        }
         // All have it open, so nobody needs the name any more, whatever comes of the job. First
         // the name, then the word: who is told that the job has formed finds nothing in /dev/shm.
         // A launcher's job has its name removed here too; the launcher tries again in case nobody
