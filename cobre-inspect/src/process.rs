@@ -50,6 +50,12 @@ pub(crate) fn facts(pid: u32) -> Option<Facts> {
     })
 }
 
+/// Whether the numbers that `/proc` shows mean the same processes to the kernel: not if it is mounted
+/// from another PID namespace.
+pub(crate) fn numbers_are_ours() -> bool {
+    Process::myself().is_ok_and(|own| own.pid.cast_unsigned() == std::process::id())
+}
+
 fn ticks(ticks: u64) -> f64 {
     ticks as f64 / procfs::ticks_per_second() as f64
 }

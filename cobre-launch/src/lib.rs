@@ -34,10 +34,12 @@ use crate::plan::binding::{self, BindingArgs};
 use crate::plan::cli::{self, Parsed};
 use crate::plan::{Identity, Plan, cores};
 use crate::process::guard::Guard;
-use crate::process::{signal, spawn};
+use crate::process::signal::Signals;
+use crate::process::spawn;
 use crate::relay::files::{self, RankFiles};
 use crate::report::recording::Reports;
 use crate::sys::Inheritance;
+use crate::watch::clock::Clock;
 use crate::watch::job::Job;
 use crate::watch::oom::OomKills;
 use crate::watch::supervise::{Attempt, Supervisor};
@@ -77,19 +79,31 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
     if let Some(picture) = &bindings.picture {
         report::bindings(picture);
     }
-    let mut signals = signal::Signals::take()?;
+    let mut signals = Signals::take()?;
     let inheritance = spawn::prepare(&signals);
     let files = files::create(&plan)?;
     let report = report::file::create(&plan)?;
     let reports = Reports::open(&plan.recording)?;
-    let start = Instant::now();
-    let deadline = plan.timeout.and_then(|limit| start.checked_add(limit));
+    let mut clock = Clock::start();
+    let deadline = plan
+        .timeout
+        .and_then(|limit| clock.now().checked_add(limit));
     let mut number = 0;
     loop {
         let failed = LaunchError::system("opening the files of --output-dir");
         let again = files::again(&files).map_err(failed)?;
-        let attempt = start_job(&plan, number, inheritance, again, deadline)?;
-        let finished = Supervisor::new(attempt, &mut signals).and_then(Supervisor::run)?;
+        let attempt = start_job(
+            &plan,
+            number,
+            inheritance,
+            again,
+            deadline,
+            &mut signals,
+            clock.now(),
+        )?;
+        clock.wake(None);
+        let supervisor = Supervisor::new(attempt, &mut signals, &mut clock);
+        let finished = supervisor.and_then(Supervisor::run)?;
         let written = report::file::write(&plan, report.as_ref(), finished.report.as_ref());
         if let Err(error) = &written {
             report::complain(error);
@@ -117,6 +131,8 @@ fn start_job<'a>(
     inheritance: Inheritance,
     files: Vec<RankFiles>,
     deadline: Option<Instant>,
+    signals: &mut Signals,
+    now: Instant,
 ) -> Result<Attempt<'a>, LaunchError> {
     let identity = Identity::new(number);
     let oom_kills = OomKills::begin();
@@ -124,11 +140,15 @@ fn start_job<'a>(
     let recording = plan.recording.recording();
     let job = Job::found(identity.name, plan.ranks.len(), recording)?;
     let since = Instant::now();
+    // Not before the guard has been forked: what comes from now on comes to it too.
+    let missed = signals.hand_over(now);
+    let ranks = guard.start_ranks(plan, missed)?;
+    signals.all_started(now);
     Ok(Attempt {
         plan,
         number,
         job,
-        ranks: guard.start_ranks(plan)?,
+        ranks,
         guard,
         files,
         oom_kills,

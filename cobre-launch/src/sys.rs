@@ -3,10 +3,13 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::panic::{self, AssertUnwindSafe};
 use std::process::{Command, ExitStatus};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -24,6 +27,8 @@ pub(crate) struct Inheritance {
     pub(crate) open_files: (rlim_t, rlim_t),
     /// What the launcher would have done at the limit on the size of files.
     pub(crate) on_file_size: SigHandler,
+    /// The same when a child ended.
+    pub(crate) on_children: SigHandler,
 }
 
 /// Makes the process of `command` die with its parent, this process, and start as if the launcher
@@ -38,11 +43,18 @@ pub(crate) fn die_with_parent(command: &mut Command, parent: Pid, inheritance: I
         let (soft, hard) = inheritance.open_files;
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         inheritance.mask.thread_set_mask()?;
-        // SAFETY: no handler of ours: the launcher has none, so this is SIG_DFL or SIG_IGN.
-        unsafe { signal(Signal::SIGXFSZ, inheritance.on_file_size) }?;
+        // SAFETY: no handlers of ours: the launcher has none, so these are SIG_DFL or SIG_IGN.
+        unsafe {
+            signal(Signal::SIGXFSZ, inheritance.on_file_size)?;
+            signal(Signal::SIGCHLD, inheritance.on_children)?;
+            // The standard library has made it SIG_DFL, without knowing what it was.
+            if PIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+                signal(Signal::SIGPIPE, SigHandler::SigIgn)?;
+            }
+        }
         Ok(())
     };
-    // SAFETY: the closure runs in the child of a single-threaded process; it makes five system
+    // SAFETY: the closure runs in the child of a single-threaded process; it makes a few system
     // calls through thin wrappers that neither allocate nor lock, and owns plain data only.
     unsafe { command.pre_exec(prepare) };
 }
@@ -87,10 +99,48 @@ pub(crate) fn own(received: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(received) }
 }
 
-/// Lets ended children wait to be reaped, also if whoever started us ignored SIGCHLD.
-pub(crate) fn keep_zombies() -> nix::Result<()> {
+/// Lets ended children wait to be reaped, also if whoever started us ignored SIGCHLD. Returns what was to
+/// happen before.
+pub(crate) fn keep_zombies() -> nix::Result<SigHandler> {
     // SAFETY: SIG_DFL is not a handler, so no code of ours can run at an unsafe moment.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }
+}
+
+/// Whether this process ignores `signal`.
+pub(crate) fn is_ignored(signal: Signal) -> nix::Result<bool> {
+    handler_of(signal as i32).map(|handler| handler == libc::SIG_IGN)
+}
+
+fn handler_of(signal: i32) -> nix::Result<libc::sighandler_t> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed, and `action` is a valid place for what is told.
+    Errno::result(unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) })?;
+    // SAFETY: zeros are a valid value, and the call has written another.
+    Ok(unsafe { action.assume_init() }.sa_sigaction)
+}
+
+/// Whether this process was started with SIGPIPE ignored. Rust's own start, which comes before `main`,
+/// ignores it in any case, so this is looked at before.
+static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: the C library calls the functions of this section once each, before `main`; this one only
+// makes a system call and stores what it tells.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_PIPE: extern "C" fn() = look_at_pipe;
+
+extern "C" fn look_at_pipe() {
+    let ignored = handler_of(libc::SIGPIPE) == Ok(libc::SIG_IGN);
+    PIPE_WAS_IGNORED.store(ignored, Ordering::Relaxed);
+}
+
+/// The signals that have come to this process and are blocked.
+pub(crate) fn pending() -> nix::Result<SigSet> {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` is a valid place for what is told.
+    Errno::result(unsafe { libc::sigpending(set.as_mut_ptr()) })?;
+    // SAFETY: zeros are a valid value, and the call has written another.
+    Ok(unsafe { SigSet::from_sigset_t_unchecked(set.assume_init()) })
 }
 
 /// Makes a file that has become too long an error where it is written, instead of this process' end.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, Running, launcher, signal_launcher, start, wait_until_gone};
+use common::{Folder, Running, launcher, signal_launcher, start, wait_for_state, wait_until_gone};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::os::unix::process::CommandExt;
@@ -87,14 +87,132 @@ fn a_killed_guard_ends_the_job_which_says_so() {
     );
 }
 
+/// A stopped launcher does not continue its guard.
 #[test]
 fn a_stopped_guard_does_not_keep_a_job_from_being_killed() {
     let (running, pids, name, guard) = family(signal_launcher(&args()));
-    kill(guard, Signal::SIGSTOP).unwrap();
+    for pid in [running.pid(), guard] {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        wait_for_state(&pid.to_string(), |state| state == 'T');
+    }
     running.signal(Signal::SIGKILL);
-    kill(guard, Signal::SIGCONT).unwrap();
     all_gone(&pids, &name, guard);
     ended(running);
+}
+
+#[test]
+fn a_rank_that_stops_its_guard_holds_nobody_up() {
+    let outcome = common::run(&["-n", "2", "sh", "-c", "kill -STOP $PPID; exit 0"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_stopped_guard_or_witness_does_not_keep_signals_from_the_ranks() {
+    let script = "trap 'echo got-usr1' USR1
+        echo guard $PPID; while :; do sleep 1000 & wait; done";
+    let mut running = start(signal_launcher(&["-n", "2", "sh", "-c", script]));
+    let text = running.read_until("\n", 2);
+    let guard = text.lines().next().unwrap().strip_prefix("guard ").unwrap();
+    let witness = common::child_named(running.pid(), "cobre-witness").unwrap();
+    for (times, pid) in [(1, guard), (2, &witness)] {
+        kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGSTOP).unwrap();
+        wait_for_state(pid, |state| state != 'T');
+        running.signal(Signal::SIGUSR1);
+        running.read_until("got-usr1", 2 * times);
+    }
+    kill(Pid::from_raw(guard.parse().unwrap()), Signal::SIGSTOP).unwrap();
+    running.signal(Signal::SIGTERM);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 143, "{}", outcome.stderr);
+    assert_eq!(outcome.stdout.matches("got-usr1").count(), 4);
+}
+
+#[test]
+fn the_end_of_a_rank_is_noticed_with_a_guard_that_was_stopped() {
+    let script = "echo rank $$ guard $PPID; exec sleep 1000";
+    let mut running = start(launcher(&["-n", "2", "sh", "-c", script]));
+    let text = running.read_until("\n", 2);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for (pid, signal) in [(words[3], Signal::SIGSTOP), (words[1], Signal::SIGKILL)] {
+        kill(Pid::from_raw(pid.parse().unwrap()), signal).unwrap();
+    }
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 137, "{}", outcome.stderr);
+}
+
+/// Runs `script` in a PID namespace that sees another one's `/proc`, or `without` any; nothing where
+/// that is impossible.
+fn in_a_pid_namespace(without: bool, script: &str) -> Option<String> {
+    let mut command = std::process::Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let hide = if without {
+        "mount -t tmpfs none /proc; "
+    } else {
+        ""
+    };
+    command.args([
+        "--mount",
+        "--pid",
+        "--fork",
+        "sh",
+        "-c",
+        &format!("{hide}{script}"),
+    ]);
+    command.env("LAUNCHER", env!("CARGO_BIN_EXE_cobre-launch"));
+    let outcome = start(command).finish();
+    if outcome.code == 77 || outcome.stderr.contains("unshare") {
+        eprintln!(
+            "SKIPPED: no PID namespace can be made here: {}",
+            outcome.stderr
+        );
+        return None;
+    }
+    assert_eq!(outcome.code, 0, "{}{}", outcome.stdout, outcome.stderr);
+    Some(outcome.stdout)
+}
+
+/// The `/proc` of the host shows a daemon of the rank under a number that a stranger has in here.
+#[test]
+fn strangers_with_the_numbers_that_a_foreign_proc_shows_are_left_alone() {
+    let folder = Folder::new();
+    let script = r#"
+        cd FOLDER; mkfifo ready go
+        [ "$(readlink /proc/self)" != "$$" ] || exit 77
+        $LAUNCHER -n 1 sh -c '
+            setsid sh -c "read outside rest </proc/self/stat; echo \$outside \$\$ >ready; exec sleep 1000" &
+            read x <go' &
+        launcher=$!
+        read outside inside <ready
+        for try in 1 2 3 4 5 6 7 8 9; do
+            echo $((outside - 1)) >/proc/sys/kernel/ns_last_pid || exit 77
+            sleep 1000 & stranger=$!
+            [ $stranger != $outside ] || break
+            kill $stranger
+        done
+        [ $stranger = $outside ] || exit 77
+        echo >go
+        wait $launcher && echo over
+        kill -0 $stranger && echo stranger lives; kill $stranger
+        kill -0 $inside 2>/dev/null || echo daemon gone
+        exit 0"#;
+    let script = script.replace("FOLDER", folder.0.to_str().unwrap());
+    if let Some(told) = in_a_pid_namespace(false, &script) {
+        assert_eq!(told, "over\nstranger lives\ndaemon gone\n");
+    }
+}
+
+#[test]
+fn what_ranks_started_is_gone_also_without_proc() {
+    let script =
+        "$LAUNCHER -n 2 sh -c '(setsid sh -c \"echo \\$\\$; exec sleep 1000\" &); sleep 0.1' >pids
+        cat pids; for pid in $(cat pids); do kill -0 $pid 2>/dev/null && echo alive; done; exit 0";
+    let folder = Folder::new();
+    let script = format!("cd {}; {script}", folder.0.display());
+    if let Some(told) = in_a_pid_namespace(true, &script) {
+        assert_eq!(told.lines().count(), 2, "{told}");
+    }
 }
 
 #[test]

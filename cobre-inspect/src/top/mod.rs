@@ -17,13 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{self, Signal},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyEventKind},
+};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal},
 };
 
 use crate::{error::Error, job::Handle, process};
@@ -122,13 +123,32 @@ fn live(
 
 /// Sends a signal to a process, if it is still the one that was shown.
 fn send(target: Target, signal: Signal) -> String {
+    let pid = target.pid;
+    match try_to_send(target, signal) {
+        Ok(true) => format!("sent {signal} to process {pid}"),
+        Ok(false) | Err(Errno::SRCH) => format!("process {pid} has gone"),
+        Err(Errno::XDEV) => format!(
+            "cannot signal process {pid}: /proc is that of another PID namespace, whose numbers mean \
+             other processes here"
+        ),
+        Err(error) => format!("cannot signal process {pid}: {error}"),
+    }
+}
+
+/// `false` if the process is not the one that was shown.
+fn try_to_send(target: Target, signal: Signal) -> rustix::io::Result<bool> {
+    if !process::numbers_are_ours() {
+        return Err(Errno::XDEV);
+    }
+    let pid = Pid::from_raw(target.pid.cast_signed()).ok_or(Errno::SRCH)?;
+    let signal = rustix::process::Signal::from_named_raw(signal as i32).ok_or(Errno::INVAL)?;
+    // What is looked at after the handle was opened is the process that the handle means: were it
+    // a later one of the same number, it would have started later.
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
     let now = process::facts(target.pid);
     if now.is_none_or(|now| now.started != target.started) {
-        return format!("process {} has gone", target.pid);
+        return Ok(false);
     }
-    let pid = Pid::from_raw(target.pid.cast_signed());
-    match signal::kill(pid, signal) {
-        Ok(()) => format!("sent {signal} to process {}", target.pid),
-        Err(error) => format!("cannot signal process {}: {error}", target.pid),
-    }
+    pidfd_send_signal(&handle, signal)?;
+    Ok(true)
 }

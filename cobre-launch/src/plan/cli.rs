@@ -95,11 +95,12 @@ pub(crate) struct JobArgs {
     /// ranks (a copy each), or none.
     #[arg(long, value_name = "WHO", value_enum, default_value_t = StdinMode::Zero)]
     pub(crate) stdin: StdinMode,
-    /// End the job after this time: SIGTERM, then SIGKILL after the grace.
+    /// End the job after this time: SIGTERM, then SIGKILL after the grace. Time for which the whole job
+    /// is stopped or frozen does not count, here and in all other limits.
     #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(crate) timeout: Option<Duration>,
     /// End the job when nobody has completed a collective for this time although somebody waits in
-    /// one, and tell who is where; SIGQUIT tells the same at any time.
+    /// one, and tell who is where; SIGQUIT to the launcher tells the same at any time.
     #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(crate) hang_after: Option<Duration>,
     /// Start the whole job again after a failure, at most N times; ranks find the number of the

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use cobre_shm::MAX_RANKS;
 
+use crate::process::missed::Missed;
 use crate::sys;
 
 /// A set of ranks.
@@ -44,8 +45,8 @@ impl RankSet {
 /// What the launcher wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Start the ranks.
-    Start,
+    /// Start the ranks, which get these signals too.
+    Start(Missed),
     /// Send a signal to those of these ranks that have not ended.
     Signal {
         signal: Signal,
@@ -76,7 +77,7 @@ impl Order {
 
     fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Start => vec![0],
+            Self::Start(missed) => [&[0][..], &missed.to_bytes()].concat(),
             Self::Signal {
                 signal,
                 ranks,
@@ -92,7 +93,10 @@ impl Order {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes {
-            [0] => Some(Self::Start),
+            [0, missed @ ..] => {
+                let missed = Missed::from_bytes(missed.try_into().ok()?);
+                Some(Self::Start(missed))
+            }
             [kind @ (1 | 2), signal, ranks @ ..] => Some(Self::Signal {
                 signal: Signal::try_from(i32::from(*signal)).ok()?,
                 ranks: RankSet(ranks.try_into().ok()?),
@@ -290,7 +294,7 @@ mod tests {
         let (launcher, guard) = pair().unwrap();
         let ranks: RankSet = [0, 7, 8, 1023].into_iter().collect();
         for order in [
-            Order::Start,
+            Order::Start([Signal::SIGINT, Signal::SIGUSR2].into_iter().collect()),
             Order::Signal {
                 signal: Signal::SIGUSR2,
                 ranks,

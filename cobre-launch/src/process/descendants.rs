@@ -1,21 +1,27 @@
 //! What ranks have started and left behind.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid};
 
-use crate::sys::{Reaped, reap};
+use crate::process::child;
+use crate::sys::{self, Reaped, reap};
 
 /// Longer than the kernel needs to end a process, unless its storage hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks. Counted, not timed: while this process is frozen so are its children.
+const NAP: Duration = Duration::from_micros(200);
+
+/// The highest number that Linux gives a process.
+const HIGHEST_PID: i32 = 1 << 22;
 
 /// Kills and reaps every child, and whatever they leave to this process, until there is none.
 ///
 /// The guard is a subreaper: the orphans of its ranks become its children, also those with a session
 /// or a process group of their own. When it is killed they become the launcher's, which is one too.
 pub(crate) fn kill_all() {
-    let deadline = Instant::now() + PATIENCE;
+    let mut naps = PATIENCE.as_micros() / NAP.as_micros();
     loop {
         match reap() {
             Reaped::Child(..) => {}
@@ -23,59 +29,47 @@ pub(crate) fn kill_all() {
             Reaped::NoneYet => {
                 let killed = children()
                     .into_iter()
-                    .filter(|&child| kill(child, Signal::SIGKILL).is_ok())
+                    .filter(|&child| child::signal(child, Signal::SIGKILL))
                     .count();
                 // What another user owns, or the kernel cannot end, is not ours to wait for.
-                if killed == 0 || Instant::now() > deadline {
+                if killed == 0 || naps == 0 {
                     return;
                 }
-                std::thread::sleep(Duration::from_micros(200));
+                naps -= 1;
+                std::thread::sleep(NAP);
             }
         }
     }
 }
 
+/// The list in `/proc` is a hint: there may be none, and in a PID namespace with the `/proc` of
+/// another its numbers are those of strangers. If it names no child, the kernel is asked about numbers
+/// one by one.
 fn children() -> Vec<Pid> {
-    match std::fs::read_to_string("/proc/thread-self/children") {
-        Ok(list) => list
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok().map(Pid::from_raw))
-            .collect(),
-        Err(_) => children_by_search(),
+    let list = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let numbers = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+    let listed = those_of_ours(numbers);
+    if listed.is_empty() {
+        return searched();
     }
+    listed
 }
 
-/// For kernels without the list of children.
-fn children_by_search() -> Vec<Pid> {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let me = getpid().as_raw();
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| {
-            std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                .is_ok_and(|stat| parent(&stat) == Some(me))
-        })
-        .map(Pid::from_raw)
-        .collect()
-}
-
-/// The parent in the text of /proc/PID/stat: the second word after the name, which may contain
-/// blanks and brackets.
-fn parent(stat: &str) -> Option<i32> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(1)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parent;
-
-    #[test]
-    fn the_parent_is_found_behind_any_name() {
-        assert_eq!(parent("42 (a b) c) S 7 42 42 0"), Some(7));
-        assert_eq!(parent("42 (x"), None);
+/// Numbers are given in rising order, so children have those between this process' own and the newest.
+/// If there is none, the numbers have begun anew, and all are looked through: a few seconds at most.
+fn searched() -> Vec<Pid> {
+    let newest = sys::fork(|| ()).map_or(HIGHEST_PID, |newest| {
+        child::wait_for(newest);
+        newest.as_raw()
+    });
+    let near = those_of_ours(getpid().as_raw() + 1..=newest);
+    if near.is_empty() {
+        return those_of_ours(1..=HIGHEST_PID);
     }
+    near
+}
+
+fn those_of_ours(numbers: impl Iterator<Item = i32>) -> Vec<Pid> {
+    let pids = numbers.map(Pid::from_raw);
+    pids.filter(|&pid| child::is_ours(pid)).collect()
 }

@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, getsid};
 
 use crate::error::LaunchError;
+use crate::process::missed::Missed;
 use crate::process::witness::Witness;
 use crate::sys;
 
 /// What users and programs send to a job.
-const FORWARDED: [Signal; 6] = [
+pub(super) const FORWARDED: [Signal; 6] = [
     Signal::SIGINT,
     Signal::SIGTERM,
     Signal::SIGHUP,
@@ -36,6 +37,12 @@ pub(crate) struct Signals {
     fd: SignalFd,
     /// The mask that the launcher was started with, which its ranks get.
     pub(crate) original: SigSet,
+    /// What it would have done at the end of a child, which its ranks get too.
+    pub(crate) on_children: SigHandler,
+    /// Ranks are being started: not all of them have what the process group has got.
+    starting: bool,
+    /// What is clear already.
+    ready: VecDeque<Event>,
     witness: Witness,
     last: Option<(Signal, Instant)>,
     /// Came to this process, and when; maybe to the whole group.
@@ -48,7 +55,7 @@ pub(crate) struct Signals {
 /// One thing that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Children may have ended.
+    /// Children may have ended, or have been stopped.
     Children,
     /// A signal for the job.
     Job {
@@ -70,15 +77,15 @@ pub(crate) enum Event {
 
 impl Signals {
     /// Takes the signals that are for the job, except those that the launcher was told to ignore
-    /// (`nohup`, a shell's background jobs).
+    /// (`nohup`, a shell's background jobs). SIGQUIT is taken in any case: the launcher answers it, and
+    /// ranks that ignore it are not ended by it.
     pub(crate) fn take() -> Result<Self, LaunchError> {
         let failed = || LaunchError::system::<nix::Error>("taking over signals");
-        sys::keep_zombies().map_err(failed())?;
-        let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+        let on_children = sys::keep_zombies().map_err(failed())?;
         let mut taken = SigSet::empty();
         taken.add(Signal::SIGCHLD);
         for signal in FORWARDED.into_iter().chain(JOB_CONTROL) {
-            if ignored & (1 << (signal as u32 - 1)) == 0 {
+            if signal == Signal::SIGQUIT || !sys::is_ignored(signal).map_err(failed())? {
                 taken.add(signal);
             }
         }
@@ -91,6 +98,9 @@ impl Signals {
             witness: Witness::fork(&fd).map_err(failed())?,
             fd,
             original,
+            on_children,
+            starting: false,
+            ready: VecDeque::new(),
             last: None,
             held: VecDeque::new(),
             witnessed: Vec::new(),
@@ -101,6 +111,11 @@ impl Signals {
     /// What there is to wait for.
     pub(crate) fn interests(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         std::iter::once(self.fd.as_fd()).chain(self.witness.interest())
+    }
+
+    /// Nobody holds up the witness by stopping it.
+    pub(crate) fn keep_going(&self) {
+        self.witness.keep_going();
     }
 
     /// When there is something next even if nothing comes.
@@ -120,7 +135,42 @@ impl Signals {
 
     /// The next thing that came, if any has.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Event> {
-        self.arrived(now).or_else(|| self.settled(now))
+        let ready = self.ready.pop_front();
+        ready
+            .or_else(|| self.arrived(now))
+            .or_else(|| self.settled(now))
+    }
+
+    /// What has come so far, which ranks that are about to be started get as they start: it counts as
+    /// something that everybody has.
+    pub(crate) fn hand_over(&mut self, now: Instant) -> Missed {
+        self.starting = true;
+        self.set_aside(now);
+        let held = self.held.drain(..).map(|(signal, _)| event(signal, false));
+        self.ready.extend(held);
+        let signals = self.ready.iter_mut().filter_map(|event| match event {
+            Event::Job {
+                signal,
+                everybody_has_it,
+            } => {
+                *everybody_has_it = true;
+                Some(*signal)
+            }
+            _ => None,
+        });
+        signals.collect()
+    }
+
+    /// From now on everybody has what the process group gets.
+    pub(crate) fn all_started(&mut self, now: Instant) {
+        self.set_aside(now);
+        self.starting = false;
+    }
+
+    fn set_aside(&mut self, now: Instant) {
+        while let Some(event) = self.arrived(now) {
+            self.ready.push_back(event);
+        }
     }
 
     /// The next thing that is clear as soon as it comes. What is not is held back.
@@ -141,6 +191,9 @@ impl Signals {
                 continue;
             }
             self.last = Some((signal, now));
+            if signal == Signal::SIGTSTP && self.starting {
+                return Some(event(signal, false));
+            }
             if signal == Signal::SIGINT {
                 self.interrupts += 1;
                 if self.interrupts > 1 {
@@ -190,15 +243,6 @@ fn only_for_the_leader(signal: Signal) -> bool {
     signal == Signal::SIGHUP && getsid(None) == Ok(getpid())
 }
 
-/// The set of ignored signals in the text of /proc/self/status, bit 0 for signal 1.
-fn ignored(status: &str) -> u64 {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0)
-}
-
 /// The name of a signal, as `kill -l` and people know it.
 pub(crate) fn name(signal: i32) -> String {
     match Signal::try_from(signal) {
@@ -210,16 +254,7 @@ pub(crate) fn name(signal: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ignored, name};
-
-    #[test]
-    fn ignored_signals_are_read_from_the_status() {
-        assert_eq!(
-            ignored("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n"),
-            0x1001
-        );
-        assert_eq!(ignored(""), 0);
-    }
+    use super::name;
 
     #[test]
     fn signals_have_names() {

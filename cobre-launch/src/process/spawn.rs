@@ -1,13 +1,15 @@
 //! Starting the ranks.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigHandler;
 use nix::unistd::{Pid, getpid};
@@ -16,9 +18,14 @@ use crate::error::LaunchError;
 use crate::plan::cli::StdinMode;
 use crate::plan::program;
 use crate::plan::{Identity, Plan};
+use crate::process::child;
 use crate::process::guard::Started;
+use crate::process::missed::Missed;
 use crate::process::signal::Signals;
 use crate::sys::{self, Inheritance};
+
+/// How often a rank that does not get to its program is looked at, in milliseconds.
+const LOOK: u8 = 10;
 
 /// Prepares the launcher for starting many ranks, and returns what those shall not notice of it.
 ///
@@ -32,6 +39,7 @@ pub(crate) fn prepare(signals: &Signals) -> Inheritance {
         mask: signals.original,
         open_files: (soft, hard),
         on_file_size: sys::survive_file_size().unwrap_or(SigHandler::SigDfl),
+        on_children: signals.on_children,
     }
 }
 
@@ -43,6 +51,16 @@ pub(crate) fn start(
     inheritance: Inheritance,
 ) -> io::Result<Started> {
     let program = plan.program(rank);
+    let (stdin, our_stdin) = match (plan.stdin, rank) {
+        (StdinMode::Zero, 0) => (Stdio::inherit(), None),
+        (StdinMode::All, _) => {
+            let (theirs, ours) = io::pipe()?;
+            (theirs.into(), Some(unblock(ours.into())?))
+        }
+        (StdinMode::Zero | StdinMode::None, _) => (Stdio::null(), None),
+    };
+    let (stdout, their_stdout) = io::pipe()?;
+    let (stderr, their_stderr) = io::pipe()?;
     let mut command = Command::new(&program.path);
     command
         .arg0(&program.name)
@@ -55,13 +73,9 @@ pub(crate) fn start(
                 .map(|(name, n)| (name, n.to_string())),
         )
         .envs(plan.identity(rank, identity))
-        .stdin(match (plan.stdin, rank) {
-            (StdinMode::Zero, 0) => Stdio::inherit(),
-            (StdinMode::All, _) => Stdio::piped(),
-            (StdinMode::Zero | StdinMode::None, _) => Stdio::null(),
-        })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stdin(stdin)
+        .stdout(their_stdout)
+        .stderr(their_stderr);
     if let Some(folder) = &program.folder {
         command.current_dir(folder);
     }
@@ -69,7 +83,65 @@ pub(crate) fn start(
         sys::keep_on(&mut command, processors);
     }
     sys::die_with_parent(&mut command, getpid(), inheritance);
-    pipes(command.spawn()?)
+    Ok(Started {
+        pid: execute(command)?,
+        stdin: our_stdin,
+        stdout: unblock(stdout.into())?,
+        stderr: unblock(stderr.into())?,
+    })
+}
+
+/// Runs `command` in a child, which gets each signal of the job once: those that came before the fork
+/// from this process, in which all are pending, and later ones like everybody.
+fn execute(mut command: Command) -> io::Result<Pid> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut ours = Some(ours);
+    let pid = sys::fork(|| {
+        drop(ours.take());
+        // A program that runs closes it, and so does a process that is killed.
+        let _ = become_rank(&mut command, &theirs);
+    })?;
+    drop((theirs, command));
+    let mut ours = ours.ok_or_else(|| io::Error::other("the parent runs"))?;
+    // A child that has been killed does not read it.
+    let _ = ours.write_all(&Missed::by_child().to_bytes());
+    match refusal(pid, &mut ours)? {
+        None => Ok(pid),
+        Some(error) => {
+            child::wait_for(pid);
+            Err(error)
+        }
+    }
+}
+
+/// Waits until the child `pid` runs its program, or says why not.
+fn refusal(pid: Pid, from: &mut UnixStream) -> io::Result<Option<io::Error>> {
+    loop {
+        let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, LOOK) {
+            // Stopped with the others (Ctrl-Z) before it was the program that it is to be: it will be
+            // stopped again when all have started.
+            Ok(0) => child::keep_going(pid),
+            Ok(_) => {
+                let mut errno = [0; 4];
+                let said = from.read_exact(&mut errno);
+                let errno = i32::from_ne_bytes(errno);
+                return Ok(said.ok().map(|()| io::Error::from_raw_os_error(errno)));
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Returns only if the program cannot be executed, or the guard is gone.
+fn become_rank(command: &mut Command, mut guard: &UnixStream) -> io::Result<()> {
+    let mut missed = [0; Missed::LENGTH];
+    guard.read_exact(&mut missed)?;
+    Missed::from_bytes(missed).make_up();
+    let error = command.exec();
+    let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+    guard.write_all(&errno.to_ne_bytes())
 }
 
 /// Tells a program that cannot be executed from a process that cannot be had.
@@ -106,19 +178,6 @@ pub(crate) fn refused(plan: &Plan, rank: usize, source: io::Error) -> LaunchErro
         path: program.path.clone(),
         why,
     }
-}
-
-fn pipes(mut child: Child) -> io::Result<Started> {
-    let missing = || io::Error::other("a pipe is missing");
-    Ok(Started {
-        pid: Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?),
-        stdin: match child.stdin.take() {
-            Some(pipe) => Some(unblock(pipe.into())?),
-            None => None,
-        },
-        stdout: unblock(child.stdout.take().ok_or_else(missing)?.into())?,
-        stderr: unblock(child.stderr.take().ok_or_else(missing)?.into())?,
-    })
 }
 
 /// Makes our end non-blocking; the rank's end is another open file and stays as it is.

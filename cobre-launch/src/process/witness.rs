@@ -7,11 +7,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::{set_name, set_pdeathsig};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpid, getppid, pipe2, read, write};
 
+use crate::process::child;
 use crate::sys;
 
 /// The launcher's handle on its witness, which ends with it.
@@ -34,6 +34,11 @@ impl Witness {
             let _ = serve(launcher, signals, &to);
         })?;
         Ok(Self { pid, reports: ours })
+    }
+
+    /// Nobody holds it up by stopping it.
+    pub(crate) fn keep_going(&self) {
+        child::keep_going(self.pid);
     }
 
     /// What there is to wait for.
@@ -59,9 +64,7 @@ impl Witness {
 impl Drop for Witness {
     fn drop(&mut self) {
         self.reports = None;
-        // Should somebody have stopped it.
-        let _ = kill(self.pid, Signal::SIGCONT);
-        while waitpid(self.pid, None) == Err(Errno::EINTR) {}
+        child::wait_for(self.pid);
     }
 }
 

@@ -101,7 +101,8 @@ impl Broadcast {
     }
 
     fn write(&mut self, index: usize) {
-        let Some((pipe, done)) = &mut self.readers[index] else {
+        // None is left once the input has ended, also if several were ready.
+        let Some(Some((pipe, done))) = self.readers.get_mut(index) else {
             return;
         };
         if *done == self.chunk.len() {

@@ -46,6 +46,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) reason: Reason,
+    /// When it began, on the machine's clock, for reports.
     pub(crate) since: Instant,
     terminate_at: Option<Instant>,
     kill_at: Option<Instant>,
@@ -72,7 +73,7 @@ impl Ending {
         };
         Self {
             reason,
-            since: now,
+            since: Instant::now(),
             terminate_at,
             kill_at: Some(kill_at),
             give_up_at: None,

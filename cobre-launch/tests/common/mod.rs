@@ -197,6 +197,18 @@ impl Running {
         self.seen.clone()
     }
 
+    /// Reads standard error until `text` has come.
+    pub fn read_stderr_until(&mut self, text: &str) {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut seen = String::new();
+        let mut buffer = [0; 4096];
+        while !seen.contains(text) {
+            let count = stderr.read(&mut buffer).unwrap();
+            assert!(count > 0, "no {text:?} in {seen:?}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    }
+
     /// Reads no more of standard output.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
@@ -276,6 +288,40 @@ pub fn is_gone(pid: &str) -> bool {
             .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X'])),
         Err(_) => true,
     }
+}
+
+/// The state of a process, as `ps` shows it.
+fn state(pid: &str) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    rest.chars().next().unwrap()
+}
+
+/// Waits until a process is in a state of that kind.
+pub fn wait_for_state(pid: &str, wanted: impl Fn(char) -> bool) {
+    let deadline = std::time::Instant::now() + HANG;
+    while !wanted(state(pid)) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{pid} is {}",
+            state(pid)
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The child of `parent` that has this name.
+pub fn child_named(parent: Pid, name: &str) -> Option<String> {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let is_it = |child: &&str| {
+        let comm = std::fs::read_to_string(format!("/proc/{child}/comm"));
+        comm.is_ok_and(|comm| comm.trim() == name)
+    };
+    children
+        .ok()?
+        .split_whitespace()
+        .find(is_it)
+        .map(str::to_owned)
 }
 
 /// Waits for what no handshake can tell: that a process is gone.

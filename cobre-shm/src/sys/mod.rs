@@ -20,3 +20,5 @@ pub(crate) mod process;
 pub(crate) mod shm;
 #[cfg(not(loom))]
 pub(crate) mod usage;
+#[cfg(not(loom))]
+pub(crate) mod waited;

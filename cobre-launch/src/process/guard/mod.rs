@@ -9,16 +9,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use crate::error::LaunchError;
 use crate::plan::{Identity, Plan};
 use crate::process::channel::{self, LauncherEnd, News, Order, RankSet, Received, Wait};
-use crate::process::spawn;
+use crate::process::missed::Missed;
+use crate::process::{child, spawn};
 use crate::sys::{self, Inheritance};
+
+/// How often a guard that says nothing while it starts ranks is looked at, in milliseconds.
+const LOOK: u8 = 50;
 
 /// A rank that has been started, with our ends of its pipes.
 #[derive(Debug)]
@@ -65,14 +69,19 @@ impl Guard {
         Ok(Self { pid, channel: ours })
     }
 
-    /// Starts every rank, or none: if one cannot be started, the others are killed.
-    pub(crate) fn start_ranks(&self, plan: &Plan) -> Result<Vec<Started>, LaunchError> {
+    /// Starts every rank, or none: if one cannot be started, the others are killed. All get the signals
+    /// that they `missed`.
+    pub(crate) fn start_ranks(
+        &self,
+        plan: &Plan,
+        missed: Missed,
+    ) -> Result<Vec<Started>, LaunchError> {
         let mut started = Vec::with_capacity(plan.ranks.len());
-        self.send(&Order::Start);
+        self.send(&Order::Start(missed));
         while started.len() < plan.ranks.len() {
             let rank = started.len();
             let refused = |errno: Errno| spawn::refused(plan, rank, errno.into());
-            match self.receive(Wait::Forever).map_err(refused)? {
+            match self.receive_from_running().map_err(refused)? {
                 Received::Message(News::Started(pid), pipes) => {
                     let mut pipes = pipes.into_iter().rev();
                     let mut next = || pipes.next().ok_or(Errno::EBADMSG).map_err(refused);
@@ -122,6 +131,13 @@ impl Guard {
         }
     }
 
+    /// Nobody holds the job up by stopping its guard.
+    pub(crate) fn keep_going(&self) {
+        if self.channel.is_some() {
+            child::keep_going(self.pid);
+        }
+    }
+
     /// What there is to wait for; nothing when the guard is gone.
     pub(crate) fn interest(&self) -> Option<BorrowedFd<'_>> {
         self.channel.as_ref().map(AsFd::as_fd)
@@ -135,15 +151,32 @@ impl Guard {
     /// Has everything killed that is left, and waits for it.
     pub(crate) fn finish(&mut self) {
         if self.channel.take().is_some() {
-            // Should somebody have stopped it.
-            let _ = kill(self.pid, Signal::SIGCONT);
-            while waitpid(self.pid, None) == Err(Errno::EINTR) {}
+            child::wait_for(self.pid);
         }
     }
 
     fn send(&self, order: &Order) {
         if let Some(channel) = &self.channel {
             channel.send(order);
+        }
+    }
+
+    /// Waits for a message of a guard that may be stopped: then it is continued.
+    fn receive_from_running(&self) -> nix::Result<Received<News>> {
+        loop {
+            match self.receive(Wait::No)? {
+                Received::Nothing => {}
+                received => return Ok(received),
+            }
+            let mut fds = [PollFd::new(
+                self.interest().ok_or(Errno::EBADF)?,
+                PollFlags::POLLIN,
+            )];
+            match poll(&mut fds, LOOK) {
+                Ok(0) => self.keep_going(),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
         }
     }
 

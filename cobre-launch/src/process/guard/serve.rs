@@ -6,14 +6,14 @@ use std::process::ExitStatus;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::mman::shm_unlink;
-use nix::sys::prctl::{set_child_subreaper, set_name};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::prctl::{set_child_subreaper, set_name, set_pdeathsig};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, setsid};
 
 use crate::plan::{Identity, Plan};
 use crate::process::channel::{GuardEnd, News, Order, RankSet, Received, Wait};
-use crate::process::{descendants, spawn};
+use crate::process::{child, descendants, spawn};
 use crate::sys::{Inheritance, Reaped, leave_streams, reap};
 
 /// Starts the ranks of the job `identity`, watches them, and ends with everything that is below it when
@@ -25,11 +25,11 @@ pub(super) fn serve(
     channel: &GuardEnd,
 ) {
     if let Ok(mut ranks) = prepare()
-        && matches!(
-            channel.receive(Wait::Forever),
-            Ok(Received::Message(Order::Start, _))
-        )
-        && ranks.start(plan, identity, inheritance, channel)
+        && let Ok(Received::Message(Order::Start(missed), _)) = channel.receive(Wait::Forever)
+        && {
+            missed.make_up();
+            ranks.start(plan, identity, inheritance, channel)
+        }
     {
         leave();
         // On an error there is nothing to wait with, as if the launcher were gone.
@@ -44,6 +44,8 @@ fn prepare() -> nix::Result<Ranks> {
     // For people who look at the processes.
     let _ = set_name(c"cobre-guard");
     set_child_subreaper(true)?;
+    // Should it be stopped when the launcher, which would continue it, is killed.
+    set_pdeathsig(Signal::SIGCONT)?;
     SigSet::all().thread_set_mask()?;
     let children = SigSet::from(Signal::SIGCHLD);
     Ok(Ranks {
@@ -133,7 +135,7 @@ impl Ranks {
                 self.signal(signal, &ranks, to_end);
                 Ok(true)
             }
-            Received::Message(Order::Start, _) | Received::Nothing => Ok(true),
+            Received::Message(Order::Start(_), _) | Received::Nothing => Ok(true),
         }
     }
 
@@ -160,9 +162,9 @@ impl Ranks {
                 && ranks.contains(rank)
                 // Who goes on already, because the shell has told the whole process group, is not
                 // told again.
-                && (signal != Signal::SIGCONT || self.suspended[rank] || is_stopped(pid))
+                && (signal != Signal::SIGCONT || self.suspended[rank] || child::is_stopped(pid))
                 // It fails only for a rank that has changed its user.
-                && kill(pid, signal).is_ok()
+                && child::signal(pid, signal)
             {
                 self.signalled[rank] |= to_end;
                 match signal {
@@ -173,11 +175,4 @@ impl Ranks {
             }
         }
     }
-}
-
-/// Whether a process is stopped by a signal.
-fn is_stopped(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
-    state.is_some_and(|state| state.starts_with('T'))
 }

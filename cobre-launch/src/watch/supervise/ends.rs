@@ -8,8 +8,8 @@ use cobre_comm_trait::FailureCause;
 use nix::sys::signal::Signal;
 
 use super::Supervisor;
-use crate::process::descendants;
 use crate::process::guard::Ended;
+use crate::process::{child, descendants};
 use crate::report;
 use crate::report::verdict::{End, RankEnd};
 use crate::sys::{Reaped, reap};
@@ -21,7 +21,7 @@ impl Supervisor<'_> {
     pub(super) fn hear_guard(&mut self, now: Instant) {
         let mut ended = Vec::new();
         while let Some(end) = self.guard.next() {
-            self.record(end, now);
+            self.record(end);
             ended.push(end.rank);
         }
         for rank in ended {
@@ -35,13 +35,16 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The only child is the guard, as long as it lives.
-    pub(super) fn reap(&mut self, now: Instant) {
+    /// The guard and the witness are the only children, as long as the guard lives. That one of them
+    /// has been stopped is told like an end.
+    pub(super) fn look_after_children(&mut self, now: Instant) {
         while let Reaped::Child(pid, _) = reap() {
             if pid == self.guard.pid {
                 self.guard_lost(now);
             }
         }
+        self.guard.keep_going();
+        self.signals.keep_going();
     }
 
     /// Nothing would end the job if this process were killed too: it does not go on. The kernel has
@@ -51,17 +54,20 @@ impl Supervisor<'_> {
         self.guard.forget();
         self.begin_end(Reason::GuardLost, now);
         descendants::kill_all();
-        self.take_for_killed(now);
+        self.take_for_killed();
     }
 
     /// Does not wait any longer for ranks that have been sent SIGKILL and are still there.
-    pub(super) fn give_up(&mut self, now: Instant) {
+    pub(super) fn give_up(&mut self) {
         self.guard.finish();
-        self.unkilled = self.take_for_killed(now);
+        let mut left = self.take_for_killed();
+        // What the guard has left to this process is there; of the others only the news is missing.
+        left.retain(|&rank| child::is_ours(self.ranks[rank].pid));
+        self.unkilled = left;
     }
 
     /// Takes those of whose end nobody will tell for killed; returns them.
-    fn take_for_killed(&mut self, now: Instant) -> Vec<usize> {
+    fn take_for_killed(&mut self) -> Vec<usize> {
         let ranks = 0..self.ranks.len();
         let running: Vec<usize> = ranks
             .filter(|&rank| self.ranks[rank].end.is_none())
@@ -72,12 +78,12 @@ impl Supervisor<'_> {
                 status: ExitStatus::from_raw(Signal::SIGKILL as i32),
                 by_launcher: true,
             };
-            self.record(end, now);
+            self.record(end);
         }
         running
     }
 
-    fn record(&mut self, ended: Ended, now: Instant) {
+    fn record(&mut self, ended: Ended) {
         let Ended { rank, status, .. } = ended;
         let state = &mut self.ranks[rank];
         let end = RankEnd {
@@ -87,7 +93,7 @@ impl Supervisor<'_> {
                 Some(signal) => End::Signal(signal),
                 None => End::Code(status.code().unwrap_or_default()),
             },
-            at: now.duration_since(self.started),
+            at: self.started.elapsed(),
             membership: self.job.membership(rank),
             saw_failure: self.job.saw_failure(rank),
             by_launcher: ended.by_launcher,

@@ -24,6 +24,7 @@ use crate::relay::stdin::{self, Broadcast};
 use crate::report::last_words::Report;
 use crate::report::progress::ProgressLine;
 use crate::report::verdict::RankEnd;
+use crate::watch::clock::{Clock, LONGEST_WAIT};
 use crate::watch::ending::{Ending, Reason};
 use crate::watch::hang::HangWatch;
 use crate::watch::job::Job;
@@ -52,7 +53,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) ranks: Vec<Started>,
     pub(crate) files: Vec<RankFiles>,
     pub(crate) oom_kills: OomKills,
-    /// When this attempt began.
+    /// When this attempt began, on the machine's clock.
     pub(crate) since: Instant,
     /// When the time of all attempts together is up.
     pub(crate) deadline: Option<Instant>,
@@ -77,6 +78,8 @@ pub(crate) struct Supervisor<'a> {
     job: Job,
     guard: Guard,
     signals: &'a mut Signals,
+    /// For all but reports.
+    clock: &'a mut Clock,
     oom_kills: OomKills,
     hang: Option<HangWatch>,
     progress: Option<ProgressLine>,
@@ -90,6 +93,7 @@ pub(crate) struct Supervisor<'a> {
     ranks: Vec<Rank>,
     output: Output,
     stdin: Broadcast,
+    /// On the machine's clock, for reports.
     started: Instant,
     ending: Option<Ending>,
     /// All ranks have ended, nothing that they started is left, and their pipes are empty.
@@ -112,8 +116,13 @@ enum Ready {
 
 impl<'a> Supervisor<'a> {
     /// Takes over the ranks that have been started.
-    pub(crate) fn new(attempt: Attempt<'a>, signals: &'a mut Signals) -> Result<Self, LaunchError> {
-        let Attempt { plan, since, .. } = attempt;
+    pub(crate) fn new(
+        attempt: Attempt<'a>,
+        signals: &'a mut Signals,
+        clock: &'a mut Clock,
+    ) -> Result<Self, LaunchError> {
+        let plan = attempt.plan;
+        let now = clock.now();
         let mut ranks = Vec::new();
         let mut pipes = Vec::new();
         let mut inputs = Vec::new();
@@ -134,9 +143,10 @@ impl<'a> Supervisor<'a> {
             job: attempt.job,
             guard: attempt.guard,
             signals,
+            clock,
             oom_kills: attempt.oom_kills,
-            hang: plan.hang_after.map(|limit| HangWatch::new(limit, since)),
-            progress: plan.progress.then(|| ProgressLine::new(terminal, since)),
+            hang: plan.hang_after.map(|limit| HangWatch::new(limit, now)),
+            progress: plan.progress.then(|| ProgressLine::new(terminal, now)),
             deadline: attempt.deadline,
             scene: None,
             report: None,
@@ -145,7 +155,7 @@ impl<'a> Supervisor<'a> {
             ranks,
             output,
             stdin: Broadcast::new(inputs).map_err(failed())?,
-            started: since,
+            started: attempt.since,
             ending: None,
             over: false,
             exit: None,
@@ -161,7 +171,7 @@ impl<'a> Supervisor<'a> {
             report::begin(this.plan, &this.job.name, pids)
         });
         loop {
-            let now = Instant::now();
+            let now = self.clock.now();
             let next = self.timers(now);
             if !self.over && self.ranks.iter().all(|rank| rank.end.is_some()) {
                 self.guard.finish();
@@ -189,7 +199,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Waits until something is ready, or `until`.
-    fn wait(&self, until: Option<Instant>) -> Result<Vec<Ready>, LaunchError> {
+    fn wait(&mut self, until: Option<Instant>) -> Result<Vec<Ready>, LaunchError> {
         let mut whats = Vec::new();
         let mut fds = Vec::new();
         for fd in self.signals.interests() {
@@ -208,26 +218,25 @@ impl<'a> Supervisor<'a> {
             whats.push(Ready::Stdin(what));
             fds.push(PollFd::new(fd, events));
         }
-        let timeout = match until {
-            None => PollTimeout::NONE,
-            // Rounded up, so that the timer is due when the wait is over.
-            Some(until) => {
-                let rest = until.saturating_duration_since(Instant::now());
-                let millis = rest.as_micros().div_ceil(1000);
-                PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-            }
-        };
+        let rest = until.map(|until| until.saturating_duration_since(self.clock.now()));
+        let longest = rest.map(|rest| rest.min(LONGEST_WAIT));
+        // Rounded up, so that the timer is due when the wait is over.
+        let millis = longest.map(|longest| longest.as_micros().div_ceil(1000));
+        let timeout = millis.map_or(PollTimeout::NONE, |millis| {
+            PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+        });
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(LaunchError::system("waiting for the ranks")(errno)),
         }
+        self.clock.wake(longest);
         let ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
         let ready = whats.into_iter().zip(&fds).filter(|(_, fd)| ready(fd));
         Ok(ready.map(|(what, _)| what).collect())
     }
 
     fn handle(&mut self, ready: Ready) {
-        let now = Instant::now();
+        let now = self.clock.now();
         match ready {
             Ready::Signals => self.hear_signals(now),
             Ready::Guard => self.hear_guard(now),
@@ -278,7 +287,7 @@ impl<'a> Supervisor<'a> {
         }
         let hang = self.hang.as_ref().map(|hang| hang.next(now));
         if let Some(step) = self.ending.as_mut().and_then(|ending| ending.due(now)) {
-            self.end_ranks(step, now);
+            self.end_ranks(step);
         }
         [
             self.signals.due(),

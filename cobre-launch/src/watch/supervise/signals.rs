@@ -19,7 +19,7 @@ impl Supervisor<'_> {
 
     fn handle_signal(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Children => self.reap(now),
+            Event::Children => self.look_after_children(now),
             Event::Stop { everybody_has_it } => {
                 if !everybody_has_it {
                     self.guard
@@ -30,9 +30,6 @@ impl Supervisor<'_> {
             Event::Continued => {
                 self.guard
                     .signal(Signal::SIGCONT, self.those(|_| true), false);
-                if let Some(hang) = &mut self.hang {
-                    hang.restart(now);
-                }
             }
             Event::KillNow => {
                 self.impatient |= self.over;
@@ -48,7 +45,7 @@ impl Supervisor<'_> {
                 self.impatient |= self.over;
                 self.received.push(signal);
                 if signal == Signal::SIGQUIT {
-                    self.say_who_is_where(now);
+                    self.say_who_is_where();
                 }
                 if !everybody_has_it {
                     self.guard.signal(signal, self.those(|_| true), false);
@@ -58,15 +55,15 @@ impl Supervisor<'_> {
     }
 
     /// Before anybody acts on the signal that asks for it.
-    fn say_who_is_where(&mut self, now: Instant) {
-        let after = now.duration_since(self.started).as_secs_f64();
+    fn say_who_is_where(&mut self) {
+        let after = self.started.elapsed().as_secs_f64();
         let stand = last_words::stand(&self.job.scene());
         self.output.say(&format!(
             "cobre-launch: SIGQUIT {after:.1} s after the start; what each rank is doing:\n{stand}"
         ));
     }
 
-    pub(super) fn end_ranks(&mut self, step: Step, now: Instant) {
+    pub(super) fn end_ranks(&mut self, step: Step) {
         let failure = self
             .ending
             .as_ref()
@@ -79,7 +76,7 @@ impl Supervisor<'_> {
             ),
             Step::Terminate => (Signal::SIGTERM, self.those(|_| true)),
             Step::Kill => (Signal::SIGKILL, self.those(|_| true)),
-            Step::GiveUp => return self.give_up(now),
+            Step::GiveUp => return self.give_up(),
         };
         self.guard.signal(signal, whom, true);
     }

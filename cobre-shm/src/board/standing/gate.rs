@@ -1,12 +1,13 @@
 //! Who is on a board: locks of the kernel on bytes of its segment.
 
 use core::time::Duration;
-use std::{fs::File, io, thread, time::Instant};
+use std::{fs::File, io, thread};
 
 use super::error::BoardError;
 use crate::sys::{
     lock::{self, LockFile},
     named, shm,
+    waited::Waited,
 };
 
 /// The byte of the gate, which whoever joins or leaves holds; members lock the byte of their number.
@@ -15,6 +16,8 @@ const GATE: usize = 1 << 20;
 /// The gate is held for a few system calls; who holds it longer has been stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_micros(200);
+/// Longer than a pause takes on a busy machine.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Holds the gate of a board, until it is dropped.
 #[derive(Debug)]
@@ -23,11 +26,11 @@ pub(super) struct Gate<'a>(&'a LockFile);
 impl<'a> Gate<'a> {
     /// Waits for the gate of `board`.
     pub(super) fn enter(locks: &'a LockFile, board: &str) -> Result<Self, BoardError> {
-        let begin = Instant::now();
+        let waited = Waited::begin();
         loop {
             match locks.try_lock(GATE) {
                 Ok(true) => return Ok(Self(locks)),
-                Ok(false) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Ok(false) if waited.time(LONGEST_PAUSE) < PATIENCE => thread::sleep(PAUSE),
                 Ok(false) => {
                     return Err(BoardError::GateClosed {
                         board: board.to_owned(),

@@ -1,7 +1,7 @@
 //! Taking a rank's place, and waiting until all have.
 
 use core::time::Duration;
-use std::{io, time::Instant};
+use std::io;
 
 use cobre_comm_trait::FailureCause;
 
@@ -17,7 +17,7 @@ use crate::{
         primitive::{AtomicU32, Ordering},
         spread,
     },
-    sys::{lock, park, shm},
+    sys::{lock, park, shm, waited::Waited},
 };
 
 /// How often a rank that waits looks whether the others are still alive.
@@ -27,7 +27,7 @@ const NAP: Duration = Duration::from_millis(20);
 pub(super) struct Enrolment<'a> {
     pub(super) control: &'a Control,
     pub(super) config: &'a Config,
-    pub(super) start: Instant,
+    pub(super) waited: Waited,
 }
 
 impl Enrolment<'_> {
@@ -132,7 +132,7 @@ impl Enrolment<'_> {
     /// Sleeps on `word` for a moment, unless the job has failed or the time is up.
     fn nap_on(&self, word: &AtomicU32, value: u32) -> Result<(), InitError> {
         self.check_failure()?;
-        if self.start.elapsed() >= self.config.attach_timeout {
+        if self.waited.time(NAP) >= self.config.attach_timeout {
             let lowest = self.absent().next().unwrap_or(0);
             self.fail(lowest, Kind::NeverCame);
             return self.check_failure();
@@ -205,7 +205,7 @@ impl Enrolment<'_> {
                     name,
                     size: self.control.size(),
                     missing,
-                    waited: self.start.elapsed(),
+                    waited: self.waited.time(NAP),
                 }
             }
             Kind::NoRoom(errno) => self.no_room(io::Error::from_raw_os_error(errno)),

@@ -18,7 +18,7 @@ mod found;
 mod look;
 mod open;
 
-use std::{io, time::Instant};
+use std::io;
 
 pub(crate) use found::{Named, found};
 pub(crate) use look::{Found, founder, look};
@@ -26,7 +26,7 @@ pub(crate) use look::{Found, founder, look};
 use crate::{
     job::{config::Config, error::InitError},
     memory::{control::Control, layout::Geometry, segment::Segment},
-    sys::open_files,
+    sys::{open_files, waited::Waited},
 };
 
 /// The control region of a job of one: nobody to share with, so no name, no file and no lock.
@@ -42,18 +42,18 @@ pub(crate) fn solo() -> Result<Control, InitError> {
 /// Joins the job that `config` describes, founding it if this is rank 0 and there is no launcher.
 pub(crate) fn join(config: &Config) -> Result<Control, InitError> {
     config.check()?;
-    let start = Instant::now();
+    let waited = Waited::begin();
     let (control, named) = if config.rank == 0 && config.launcher.is_none() {
         refuse_members(config)?;
         let (control, named) = found(&config.name, config.size, config.staging_bytes, false, None)?;
         (control, Some(named))
     } else {
-        (open::open(config, start)?, None)
+        (open::open(config, &waited)?, None)
     };
     let enrolment = enrol::Enrolment {
         control: &control,
         config,
-        start,
+        waited,
     };
     enrolment.run(named)?;
     Ok(control)

@@ -1,7 +1,7 @@
 //! Finding the control segment by name.
 
 use core::time::Duration;
-use std::{fs::File, io, thread, time::Instant};
+use std::{fs::File, io, thread};
 
 use super::{
     look::{Found, look},
@@ -12,14 +12,14 @@ use crate::{
     memory::{control::Control, layout::Geometry, room, segment::Segment},
     point,
     sync::failure::{self, Failure, Kind},
-    sys::{lock::LockFile, named, shm},
+    sys::{lock::LockFile, named, shm, waited::Waited},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens the job's segment, waiting for it to appear.
-pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError> {
+pub(super) fn open(config: &Config, waited: &Waited) -> Result<Control, InitError> {
     point::reached("open");
     let name = &config.name;
     let examine = |source| system(name, "examine the shared memory object", source);
@@ -47,7 +47,7 @@ pub(super) fn open(config: &Config, start: Instant) -> Result<Control, InitError
             }
             super::refuse_members(config)?;
         }
-        let waited = start.elapsed();
+        let waited = waited.time(LONGEST_PAUSE);
         // A launcher founds the job before it starts anybody: what is not there has been.
         if config.launcher.is_some() || waited >= config.attach_timeout {
             return Err(match incomplete {
