@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    child_named, is_gone, launcher, run, signal_launcher, start, start_on_terminal, wait_for_state,
-    wait_until_gone,
+    Folder, child_named, is_gone, launcher, run, signal_launcher, start, start_line_on_terminal,
+    start_on_terminal, wait_for_state, wait_for_text, wait_until_gone,
 };
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -212,6 +212,42 @@ fn a_terminal_that_hangs_up_ends_a_launcher_that_leads_its_session() {
     }
     while running.runs() {
         std::thread::yield_now();
+    }
+}
+
+/// A job that ignores SIGHUP, or gets none since it is in a session of its own, survives its terminal.
+#[test]
+fn a_job_without_sighup_survives_its_terminal() {
+    for (way, prefix) in ["", "env --default-signal=HUP setsid -w"]
+        .iter()
+        .enumerate()
+    {
+        let folder = Folder::new();
+        let [go, done, code] = ["go", "done", "code"].map(|name| folder.file(name));
+        let rank = format!(
+            "echo ready $$; until [ -e {go} ]; do sleep 0.01; done; echo more; echo more; echo end >{done}"
+        );
+        let launcher = env!("CARGO_BIN_EXE_cobre-launch");
+        let copies = folder.file("copies");
+        let line = format!(
+            "trap '' HUP; {prefix} {launcher} --output-dir {copies} -n 1 sh -c '{rank}'; echo $? >{code}"
+        );
+        let Some(mut running) = start_line_on_terminal(&line, "HUP") else {
+            return;
+        };
+        let text = running.read_until("ready", 1);
+        // `script` holds the terminal; with it the terminal is gone.
+        running.signal(Signal::SIGKILL);
+        while running.runs() {
+            std::thread::yield_now();
+        }
+        std::fs::write(&go, "").unwrap();
+        wait_for_text(&code);
+        let read = |path: &str| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(&code), "0\n", "way {way}: {text}");
+        assert_eq!(read(&done), "end\n");
+        let copy = read(&format!("{copies}/rank-0.stdout"));
+        assert_eq!(copy.matches("more").count(), 2, "{copy}");
     }
 }
 

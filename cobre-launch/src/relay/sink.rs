@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use nix::errno::Errno;
 use rustix::termios::tcgetwinsize;
 
 use crate::relay::composer::{Composer, Labels, Source};
@@ -15,16 +14,16 @@ const PIPE_BUF: usize = libc::PIPE_BUF;
 /// With this much waiting to be written, ranks are not read from.
 const FULL: usize = 256 * 1024;
 
-/// Whether a write failed because nobody reads any more: a pipe's reader, or a terminal, is gone.
+/// Whether a write failed because a pipe's reader is gone.
 pub(crate) fn is_unread(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EPIPE | Errno::EIO))
+    error.kind() == ErrorKind::BrokenPipe
 }
 
 /// One of the launcher's own output streams.
 #[derive(Debug)]
 pub(crate) struct Sink {
     file: File,
+    is_terminal: bool,
     /// How much can be written at once without waiting for a reader.
     at_once: usize,
     composer: Composer,
@@ -42,9 +41,11 @@ impl Sink {
         let waits = kind.is_fifo() || kind.is_socket() || kind.is_char_device();
         let wanted = |name| std::env::var_os(name).is_none_or(|value| value.is_empty());
         let plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let colour = file.is_terminal() && wanted("NO_COLOR") && !plain;
+        let is_terminal = file.is_terminal();
+        let colour = is_terminal && wanted("NO_COLOR") && !plain;
         Ok(Self {
             file,
+            is_terminal,
             at_once: if waits { PIPE_BUF } else { usize::MAX },
             composer: Composer::new(label_width.map(|width| Labels { width, colour })),
             gone: false,
@@ -108,7 +109,8 @@ impl Sink {
     /// Writes a piece; to be called when the descriptor is ready.
     ///
     /// # Errors
-    /// Once, when nobody can read it any more: from then on everything is dropped.
+    /// Once, when nobody can read it any more: from then on everything is dropped. It is no error that
+    /// a terminal has gone away: a job that has got no SIGHUP is to survive that.
     pub(crate) fn write(&mut self) -> io::Result<()> {
         let (front, _) = self.composer.queue.as_slices();
         let piece = &front[..front.len().min(self.at_once)];
@@ -121,7 +123,8 @@ impl Sink {
             Err(error) => {
                 self.gone = true;
                 self.composer.queue.clear();
-                Err(error)
+                let hung_up = self.is_terminal && error.raw_os_error() == Some(libc::EIO);
+                if hung_up { Ok(()) } else { Err(error) }
             }
         }
     }

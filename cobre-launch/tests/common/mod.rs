@@ -119,14 +119,19 @@ pub fn join() -> ShmComm {
 /// and types what it is written into; nothing if there is no `script`. No shell stays between the two:
 /// one that waits for the launcher would be interrupted as well.
 pub fn start_on_terminal(arguments: &str, default_signals: &str) -> Option<Running> {
+    let launch = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_cobre-launch"));
+    start_line_on_terminal(&launch, default_signals)
+}
+
+/// Starts this command line of a shell in the same way.
+pub fn start_line_on_terminal(line: &str, default_signals: &str) -> Option<Running> {
     if Command::new("script").arg("--version").output().is_err() {
         eprintln!("SKIPPED: there is no `script` to make a terminal with");
         return None;
     }
-    let launch = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_cobre-launch"));
     let mut command = Command::new("env");
     command.arg(format!("--default-signal={default_signals}"));
-    command.args(["script", "-qefc", &launch, "/dev/null"]);
+    command.args(["script", "-qefc", line, "/dev/null"]);
     Some(start(command))
 }
 
@@ -329,6 +334,15 @@ pub fn wait_until_gone(pid: &str) {
     let deadline = std::time::Instant::now() + HANG;
     while !is_gone(pid) {
         assert!(std::time::Instant::now() < deadline, "process {pid} stays");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits for what no handshake can tell: that a file has some text.
+pub fn wait_for_text(path: &str) {
+    let deadline = std::time::Instant::now() + HANG;
+    while std::fs::read_to_string(path).unwrap_or_default().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "no {path}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
