@@ -242,27 +242,6 @@ fn the_guard_is_no_member_of_the_session_and_ignores_what_ends_others() {
     all_gone(&pids, &name, guard);
 }
 
-#[test]
-fn a_launcher_killed_at_any_moment_of_its_start_leaves_nothing() {
-    let before = common::segments();
-    for micros in (0..8000).step_by(250) {
-        let mut command = launcher(&["-n", "4", "sleep", "1000"]);
-        command.env("COBRE_GUARD_TEST", std::process::id().to_string());
-        let mut running = start(command);
-        let begin = std::time::Instant::now();
-        while begin.elapsed() < std::time::Duration::from_micros(micros) {}
-        let _ = kill(running.pid(), Signal::SIGKILL);
-        while running.runs() {
-            std::thread::yield_now();
-        }
-    }
-    let mark = format!("COBRE_GUARD_TEST={}", std::process::id());
-    common::wait_until_nobody_has(&mark);
-    let mine: Vec<_> = common::segments().difference(&before).cloned().collect();
-    // Those of other tests that run at the same time go by themselves.
-    common::wait_until_unlinked(&mine);
-}
-
 /// Such as one under `sudo`: the launcher says that it stays, and ends.
 #[test]
 fn a_rank_that_may_not_be_killed_keeps_nobody_waiting() {

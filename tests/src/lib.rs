@@ -3,6 +3,7 @@
 //!
 //! Nothing here sleeps to synchronise, and nothing waits for ever: see [`Watchdog`].
 
+mod elsewhere;
 pub mod fault;
 #[cfg(feature = "numa")]
 mod hwloc;
@@ -14,6 +15,7 @@ mod terminal;
 mod threads;
 mod watchdog;
 
+pub use elsewhere::{Elsewhere, apart, skipped};
 #[cfg(feature = "numa")]
 pub use hwloc::described;
 pub use process::{End, Job, Process};

@@ -4,9 +4,9 @@ use std::process::Command;
 
 use cobre_shm::board::{
     Dropped, LeastLoaded, State,
-    standing::{Board, BoardError, BoardMember, Boards, Snapshot, names, sweep},
+    standing::{Board, BoardMember, Boards, Snapshot, names, sweep},
 };
-use cobre_tests::{End, Process, Watchdog, job_name, left_behind};
+use cobre_tests::{End, Process, Watchdog, apart, job_name, left_behind};
 use nix::sys::signal::Signal;
 
 /// Two boards whose names nobody else uses, and where their configuration lies.
@@ -137,95 +137,99 @@ fn start(config: &std::path::Path, name: &str) -> Process {
 
 #[test]
 fn members_die_restart_and_the_last_one_out_removes_the_board() {
-    let name = job_name();
-    let file = std::env::temp_dir().join(format!("cobre-boards{}.toml", name.replace('/', "-")));
-    let toml = format!(
-        "[[shared_memory.segments]]\nname = {name:?}\nmembers = [\"one\", {{name = \"two\", weight = 2.0}}]\n"
-    );
-    std::fs::write(&file, toml).unwrap();
-    let mut one = start(&file, "one");
-    one.hear("joined");
-    let mut two = start(&file, "two");
-    two.hear("joined");
-    let mut twice = start(&file, "one");
-    let refused = twice.line().unwrap();
-    let pid = one.pid();
-    assert!(refused.contains("\"one\" is on board"), "{refused}");
-    assert!(refused.contains(&format!("as process {pid}")), "{refused}");
+    apart(|| {
+        let name = job_name();
+        let file =
+            std::env::temp_dir().join(format!("cobre-boards{}.toml", name.replace('/', "-")));
+        let toml = format!(
+            "[[shared_memory.segments]]\nname = {name:?}\nmembers = [\"one\", {{name = \"two\", weight = 2.0}}]\n"
+        );
+        std::fs::write(&file, toml).unwrap();
+        let mut one = start(&file, "one");
+        one.hear("joined");
+        let mut two = start(&file, "two");
+        two.hear("joined");
+        let mut twice = start(&file, "one");
+        let refused = twice.line().unwrap();
+        let pid = one.pid();
+        assert!(refused.contains("\"one\" is on board"), "{refused}");
+        assert!(refused.contains(&format!("as process {pid}")), "{refused}");
 
-    // Killed in the middle of updates: a whole record is left, and everybody sees that it is dead.
-    one.say("update");
-    one.hear("update");
-    one.signal(Signal::SIGKILL);
-    assert_eq!(one.end(), End::Signal(9));
-    let members = Snapshot::read(&name).unwrap().members;
-    assert!(!members[0].alive && members[1].alive);
-    assert_eq!(members[0].record.unwrap().load.state, State::Starting);
+        // Killed in the middle of updates: a whole record is left, and everybody sees that it is dead.
+        one.say("update");
+        one.hear("update");
+        one.signal(Signal::SIGKILL);
+        assert_eq!(one.end(), End::Signal(9));
+        let members = Snapshot::read(&name).unwrap().members;
+        assert!(!members[0].alive && members[1].alive);
+        assert_eq!(members[0].record.unwrap().load.state, State::Starting);
 
-    let mut again = start(&file, "one");
-    again.hear("joined");
-    assert!(Snapshot::read(&name).unwrap().members[0].alive);
-    assert!(!sweep(&name).unwrap());
-    again.say("leave");
-    again.hear("left");
-    assert_eq!(again.end(), End::Code(0));
-    assert_eq!(left_behind(&name).len(), 1);
+        let mut again = start(&file, "one");
+        again.hear("joined");
+        assert!(Snapshot::read(&name).unwrap().members[0].alive);
+        assert!(!sweep(&name).unwrap());
+        again.say("leave");
+        again.hear("left");
+        assert_eq!(again.end(), End::Code(0));
+        assert_eq!(left_behind(&name).len(), 1);
 
-    // The last one is killed: the board is left over until somebody sweeps, which whoever makes another
-    // board does too.
-    two.signal(Signal::SIGKILL);
-    assert_eq!(two.end(), End::Signal(9));
-    assert!(matches!(
-        sweep(&name),
-        Ok(true) | Err(BoardError::NotFound { .. })
-    ));
-    assert_eq!(left_behind(&name), [""; 0]);
+        // The last one is killed: the board is left over until somebody sweeps.
+        two.signal(Signal::SIGKILL);
+        assert_eq!(two.end(), End::Signal(9));
+        assert_eq!(left_behind(&name).len(), 1);
+        assert!(sweep(&name).unwrap());
+        assert_eq!(left_behind(&name), [""; 0]);
 
-    let mut alone = start(&file, "one");
-    alone.hear("joined");
-    alone.signal(Signal::SIGKILL);
-    assert_eq!(alone.end(), End::Signal(9));
-    // The next one to join takes it away, whatever it was configured to be, and makes its own.
-    std::fs::write(
-        &file,
-        format!("[[shared_memory.segments]]\nname = {name:?}\nmembers = [\"three\"]\n"),
-    )
-    .unwrap();
-    let mut three = start(&file, "three");
-    three.hear("joined");
-    let board = Snapshot::read(&name).unwrap();
-    assert_eq!(board.members.len(), 1);
-    three.say("leave");
-    three.hear("left");
-    assert_eq!(left_behind(&name), [""; 0]);
-    std::fs::remove_file(&file).unwrap();
+        let mut alone = start(&file, "one");
+        alone.hear("joined");
+        alone.signal(Signal::SIGKILL);
+        assert_eq!(alone.end(), End::Signal(9));
+        // The next one to join takes it away, whatever it was configured to be, and makes its own.
+        std::fs::write(
+            &file,
+            format!("[[shared_memory.segments]]\nname = {name:?}\nmembers = [\"three\"]\n"),
+        )
+        .unwrap();
+        let mut three = start(&file, "three");
+        three.hear("joined");
+        let board = Snapshot::read(&name).unwrap();
+        assert_eq!(board.members.len(), 1);
+        three.say("leave");
+        three.hear("left");
+        assert_eq!(left_behind(&name), [""; 0]);
+        std::fs::remove_file(&file).unwrap();
+    });
 }
 
 /// Killed members cannot take their board away: whoever opens it does, or makes another one.
 #[test]
 fn a_board_that_nobody_is_on_goes_with_the_next_who_comes() {
-    let file = std::env::temp_dir().join(format!("cobre-boards-left{}.json", std::process::id()));
-    let killed = |what: &str| {
-        let setup = Setup::new("");
-        std::fs::write(&file, &setup.json).unwrap();
-        let mut member = start(&file, "A");
-        member.hear("joined");
-        let client = Board::open(&setup.host1).unwrap();
-        assert!(!client.is_over());
-        member.signal(Signal::SIGKILL);
-        assert_eq!(member.end(), End::Signal(9), "{what}");
-        (setup, client)
-    };
-    let (setup, client) = killed("opened again");
-    let error = Board::open(&setup.host1).unwrap_err().to_string();
-    assert!(error.contains("there is no board"), "{error}");
-    assert!(client.is_over());
+    apart(|| {
+        let file =
+            std::env::temp_dir().join(format!("cobre-boards-left{}.json", std::process::id()));
+        let killed = |what: &str| {
+            let setup = Setup::new("");
+            std::fs::write(&file, &setup.json).unwrap();
+            let mut member = start(&file, "A");
+            member.hear("joined");
+            let client = Board::open(&setup.host1).unwrap();
+            assert!(!client.is_over());
+            member.signal(Signal::SIGKILL);
+            assert_eq!(member.end(), End::Signal(9), "{what}");
+            assert_eq!(left_behind(&setup.host1).len(), 1, "{what}");
+            (setup, client)
+        };
+        let (setup, client) = killed("opened again");
+        let error = Board::open(&setup.host1).unwrap_err().to_string();
+        assert!(error.contains("there is no board"), "{error}");
+        assert!(client.is_over());
 
-    let (_setup, client) = killed("another board is made");
-    let other = Setup::new("");
-    drop(other.join("A"));
-    assert!(client.is_over());
-    std::fs::remove_file(&file).unwrap();
+        let (_setup, client) = killed("another board is made");
+        let other = Setup::new("");
+        drop(other.join("A"));
+        assert!(client.is_over());
+        std::fs::remove_file(&file).unwrap();
+    });
 }
 
 /// `std::process::exit` runs no destructor.
@@ -330,32 +334,34 @@ impl Setup {
 /// that is not provably a board without members.
 #[test]
 fn a_foreign_or_damaged_segment_is_said_and_left_alone() {
-    let setup = Setup::new("");
-    let path = format!("/dev/shm{}", setup.host1);
-    {
-        let _member = setup.join("A");
-        let whole = std::fs::read(&path).unwrap();
-        // Bytes of the header and the description, and the length, may be wrong.
-        for length in [0, 1, 39, 40, 4096, 4100, 8191, whole.len() - 1] {
-            let copy = Planted::of(&whole[..length]);
-            assert!(Snapshot::read(&copy.0).is_err(), "{length}");
-        }
-        for at in (0..40).chain(4096..4400) {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 0x5a;
+    apart(|| {
+        let setup = Setup::new("");
+        let path = format!("/dev/shm{}", setup.host1);
+        {
+            let _member = setup.join("A");
+            let whole = std::fs::read(&path).unwrap();
+            // Bytes of the header and the description, and the length, may be wrong.
+            for length in [0, 1, 39, 40, 4096, 4100, 8191, whole.len() - 1] {
+                let copy = Planted::of(&whole[..length]);
+                assert!(Snapshot::read(&copy.0).is_err(), "{length}");
+            }
+            for at in (0..40).chain(4096..4400) {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 0x5a;
+                let copy = Planted::of(&bytes);
+                let _picture_or_error = Snapshot::read(&copy.0);
+            }
+            let mut bytes = whole;
+            bytes[8192..].fill(0xff);
             let copy = Planted::of(&bytes);
-            let _picture_or_error = Snapshot::read(&copy.0);
+            assert_eq!(Snapshot::read(&copy.0).unwrap().members.len(), 3);
         }
-        let mut bytes = whole;
-        bytes[8192..].fill(0xff);
-        let copy = Planted::of(&bytes);
-        assert_eq!(Snapshot::read(&copy.0).unwrap().members.len(), 3);
-    }
-    let foreign = Planted::named(&setup.host1, b"something else");
-    let error = setup.boards().join("A").unwrap_err().to_string();
-    assert!(error.contains("something else has this name"), "{error}");
-    assert_eq!(std::fs::read(&path).unwrap(), b"something else");
-    drop(foreign);
+        let foreign = Planted::named(&setup.host1, b"something else");
+        let error = setup.boards().join("A").unwrap_err().to_string();
+        assert!(error.contains("something else has this name"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"something else");
+        drop(foreign);
+    });
 }
 
 /// A file in `/dev/shm` that only this user may read.

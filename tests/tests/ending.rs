@@ -1,6 +1,6 @@
 //! How a job ends: ranks that leave, die, panic and abort while others wait for them.
 
-use cobre_tests::{End, Job, Process, made_up_and_left, made_up_names};
+use cobre_tests::{End, Job, Process, apart, made_up_names};
 use nix::sys::signal::Signal;
 
 const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
@@ -292,20 +292,21 @@ fn all_killed_at_once_leave_nothing() {
 /// A window's name must not outlive its job either, at whatever moment the ranks are killed.
 #[test]
 fn killed_while_creating_windows_leaves_nothing() {
-    for making in ["until-error:region:1000", "until-error:split"] {
-        let before = made_up_names();
-        for _ in 0..10 {
-            let job = Job::of(RANK, 3, &["join", "say:go", making]);
-            let mut ranks = job.start();
-            for rank in &mut ranks {
-                rank.hear("go");
+    apart(|| {
+        for making in ["until-error:region:1000", "until-error:split"] {
+            for _ in 0..10 {
+                let job = Job::of(RANK, 3, &["join", "say:go", making]);
+                let mut ranks = job.start();
+                for rank in &mut ranks {
+                    rank.hear("go");
+                }
+                for rank in &ranks {
+                    rank.signal(Signal::SIGKILL);
+                }
+                assert_eq!(all_end(&mut ranks), [End::Signal(9); 3]);
             }
-            for rank in &ranks {
-                rank.signal(Signal::SIGKILL);
-            }
-            assert_eq!(all_end(&mut ranks), [End::Signal(9); 3]);
+            let left = made_up_names();
+            assert!(left.is_empty(), "{making}: {left:?} in /dev/shm");
         }
-        let left = made_up_and_left(&before);
-        assert!(left.is_empty(), "{making}: {left:?} in /dev/shm");
-    }
+    });
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use cobre_tests::{End, Process, left_behind, patience};
+use cobre_tests::{End, Process, apart, left_behind, made_up_names, patience};
+use nix::sys::signal::Signal;
 
 const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
 const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
@@ -207,4 +208,41 @@ fn a_rank_that_never_joins_and_ends_well_is_reported_by_the_others() {
     let (end, heard) = run(&[&["join"], &["say:bye"], &["join"]]);
     assert_ne!(end, End::Code(0), "{heard}");
     assert!(heard.contains("rank 1"), "{heard}");
+}
+
+/// Waits until no process has `setting` in its environment.
+fn until_nobody_has(setting: &str) {
+    let begin = Instant::now();
+    let has = |entry: &std::fs::DirEntry| {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let mut lines = environment.split(|&byte| byte == 0);
+        lines.any(|line| line == setting.as_bytes())
+    };
+    loop {
+        let entries = std::fs::read_dir("/proc").expect("it is there").flatten();
+        let Some(entry) = entries.into_iter().find(has) else {
+            return;
+        };
+        let path = entry.path();
+        assert!(begin.elapsed() < patience(), "{} goes on", path.display());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_launcher_killed_at_any_moment_of_its_start_leaves_nothing() {
+    apart(|| {
+        let mark = format!("COBRE_TEST_MARK={}", std::process::id());
+        for micros in (0..8000).step_by(250) {
+            let mut command = Command::new("env");
+            command.args([&mark, LAUNCH, "-n", "4", "sleep", "1000"]);
+            let begin = Instant::now();
+            let mut launcher = Process::start("the launcher", &mut command);
+            while begin.elapsed() < Duration::from_micros(micros) {}
+            launcher.signal(Signal::SIGKILL);
+            assert_eq!(launcher.end(), End::Signal(9));
+        }
+        until_nobody_has(&mark);
+        assert_eq!(made_up_names(), BTreeSet::new());
+    });
 }

@@ -7,59 +7,18 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use cobre_tests::{End, Process};
+use cobre_tests::{Elsewhere, End, Process, skipped};
 
 const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
 const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
 
-/// What `sh` does first in the namespace, before it becomes the command.
-struct Elsewhere(String);
-
-impl Elsewhere {
-    fn with(setup: &str) -> Option<Self> {
-        let elsewhere = Self(setup.to_owned());
-        let mut probe = elsewhere.command(&["true"]);
-        match probe.output() {
-            Ok(output) if output.status.success() => Some(elsewhere),
-            Ok(output) => skip(&String::from_utf8_lossy(&output.stderr)),
-            Err(error) => skip(&error.to_string()),
-        }
-    }
-
-    /// A `/dev/shm` mounted with these options.
-    fn dev_shm(options: &str) -> Option<Self> {
-        Self::with(&format!("mount -t tmpfs -o {options} tmpfs /dev/shm"))
-    }
-
-    fn command(&self, program: &[&str]) -> Command {
-        let mut command = Command::new("unshare");
-        if nix::unistd::geteuid().is_root() {
-            command.arg("-m");
-        } else {
-            command.args(["-m", "-U", "-r"]);
-        }
-        let script = format!("{} && exec \"$@\"", self.0);
-        command.args(["sh", "-c", &script, "sh"]).args(program);
-        command
-    }
-
-    /// Runs a job under the launcher; its exit code and everything that was written.
-    fn job(&self, ranks: &str, staging: &str, steps: &[&str]) -> (End, String) {
-        let mut command = self.command(&[LAUNCH, "-n", ranks, RANK, "join"]);
-        command.args(steps).env("COBRE_SHM_STAGING", staging);
-        let mut launcher = Process::start("the launcher", &mut command);
-        let end = launcher.end();
-        (end, launcher.heard().to_owned())
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
-fn skip(why: &str) -> Option<Elsewhere> {
-    eprintln!(
-        "SKIPPED: no mount namespace of its own here: {}",
-        why.trim()
-    );
-    None
+/// Runs a job under the launcher; its exit code and everything that was written.
+fn job(elsewhere: &Elsewhere, ranks: &str, staging: &str, steps: &[&str]) -> (End, String) {
+    let mut command = elsewhere.command(&[LAUNCH, "-n", ranks, RANK, "join"]);
+    command.args(steps).env("COBRE_SHM_STAGING", staging);
+    let mut launcher = Process::start("the launcher", &mut command);
+    let end = launcher.end();
+    (end, launcher.heard().to_owned())
 }
 
 fn assert_says(heard: &str, parts: &[&str]) {
@@ -82,7 +41,7 @@ fn a_tiny_dev_shm_has_room_for_a_small_job() {
     let Some(tiny) = Elsewhere::dev_shm("size=64k") else {
         return;
     };
-    let (end, heard) = tiny.job("2", "4M", &WORK);
+    let (end, heard) = job(&tiny, "2", "4M", &WORK);
     assert_eq!(end, End::Code(1), "{heard}");
     assert_says(
         &heard,
@@ -93,7 +52,7 @@ fn a_tiny_dev_shm_has_room_for_a_small_job() {
             "COBRE_SHM_STAGING lower (now 4194304 bytes)",
         ],
     );
-    let (end, heard) = tiny.job("2", "1", &WORK);
+    let (end, heard) = job(&tiny, "2", "1", &WORK);
     assert_eq!(end, End::Code(0), "{heard}");
     assert_eq!(heard.matches("ok publish").count(), 2, "{heard}");
 }
@@ -103,7 +62,7 @@ fn a_window_that_does_not_fit_is_refused_on_every_rank_and_the_job_goes_on() {
     let Some(small) = Elsewhere::dev_shm("size=1m") else {
         return;
     };
-    let (end, heard) = small.job("2", "4M", &WORK);
+    let (end, heard) = job(&small, "2", "4M", &WORK);
     assert_eq!(end, End::Code(1), "{heard}");
     assert_says(&heard, &["cannot reserve", "has 1048576 bytes left"]);
     // 8 MB in a megabyte; one that fits; one beyond any memory; and all that is not a disaster.
@@ -114,7 +73,7 @@ fn a_window_that_does_not_fit_is_refused_on_every_rank_and_the_job_goes_on() {
         "region:1000000000000000",
         "barrier",
     ];
-    let (end, heard) = small.job("3", "256K", &steps);
+    let (end, heard) = job(&small, "3", "256K", &steps);
     assert_eq!(end, End::Code(0), "{heard}");
     assert_eq!(
         heard.matches("8000000 bytes cannot be allocated").count(),
@@ -138,7 +97,7 @@ fn a_full_dev_shm_is_an_error() {
         return;
     };
     for staging in ["4M", "1"] {
-        let (end, heard) = full.job("2", staging, &["barrier"]);
+        let (end, heard) = job(&full, "2", staging, &["barrier"]);
         assert_eq!(end, End::Code(1), "{heard}");
         assert_says(
             &heard,
@@ -153,7 +112,7 @@ fn the_64_megabytes_of_a_container_are_enough_for_many_ranks() {
         return;
     };
     for ranks in ["8", "24"] {
-        let (end, heard) = docker.job(ranks, "4M", &WORK);
+        let (end, heard) = job(&docker, ranks, "4M", &WORK);
         assert_eq!(end, End::Code(0), "{heard}");
     }
 }
@@ -171,7 +130,7 @@ fn without_a_usable_dev_shm_the_error_says_what_is_wrong() {
         let Some(unusable) = Elsewhere::with(setup) else {
             return;
         };
-        let (end, heard) = unusable.job("2", "4M", &["barrier"]);
+        let (end, heard) = job(&unusable, "2", "4M", &["barrier"]);
         assert_eq!(end, End::Code(1), "{heard}");
         assert_says(
             &heard,
@@ -209,7 +168,8 @@ impl Limited {
                 return Some(group);
             }
         }
-        skip("no memory cgroup can be made").map(|_| unreachable!())
+        skipped("no memory cgroup can be made");
+        None
     }
 }
 
@@ -255,7 +215,7 @@ fn a_limit_on_the_size_of_files_is_an_error_that_names_it() {
     let Some(elsewhere) = Elsewhere::with("ulimit -f 0") else {
         return;
     };
-    let (end, heard) = elsewhere.job("2", "1M", &["barrier"]);
+    let (end, heard) = job(&elsewhere, "2", "1M", &["barrier"]);
     assert_eq!(end, End::Code(1), "{heard}");
     assert_says(
         &heard,
@@ -285,7 +245,7 @@ fn a_window_larger_than_files_may_be_is_refused_and_the_job_goes_on() {
         "region:1000",
         "publish",
     ];
-    let (end, heard) = elsewhere.job("2", "1M", &steps);
+    let (end, heard) = job(&elsewhere, "2", "1M", &steps);
     assert_eq!(end, End::Code(0), "{heard}");
     assert_eq!(heard.matches("File too large").count(), 2, "{heard}");
     assert_eq!(heard.matches("ok publish").count(), 2, "{heard}");
@@ -319,7 +279,7 @@ fn without_proc_everything_works_that_does_not_ask_for_processes() {
         "region:1000",
         "publish",
     ];
-    let (end, heard) = elsewhere.job("3", "1M", &steps);
+    let (end, heard) = job(&elsewhere, "3", "1M", &steps);
     assert_eq!(end, End::Code(0), "{heard}");
     assert_eq!(heard.matches("ok inner-barrier").count(), 3, "{heard}");
     assert_eq!(heard.matches("ok publish").count(), 3, "{heard}");
@@ -330,29 +290,36 @@ fn a_dev_shm_that_may_hold_no_more_files_is_an_error_that_says_so() {
     let Some(elsewhere) = Elsewhere::dev_shm("nr_inodes=1") else {
         return;
     };
-    let (end, heard) = elsewhere.job("2", "1M", &["barrier"]);
+    let (end, heard) = job(&elsewhere, "2", "1M", &["barrier"]);
     assert_eq!(end, End::Code(1), "{heard}");
     assert_says(&heard, &["cannot create the segment", "nr_inodes"]);
     let Some(elsewhere) = Elsewhere::dev_shm("nr_inodes=2") else {
         return;
     };
-    let (end, heard) = elsewhere.job("2", "1M", &["barrier", "region:100", "barrier"]);
+    let (end, heard) = job(&elsewhere, "2", "1M", &["barrier", "region:100", "barrier"]);
     assert_eq!(end, End::Code(0), "{heard}");
     assert_eq!(heard.matches("nr_inodes").count(), 2, "{heard}");
 }
 
 #[test]
 fn too_few_descriptors_are_an_error_that_says_so() {
-    let Some(elsewhere) = Elsewhere::with("ulimit -n 8") else {
-        return;
-    };
-    let (end, heard) = elsewhere.job("2", "1M", &["barrier"]);
-    assert_eq!(end, End::Code(1), "{heard}");
-    assert_says(&heard, &["Too many open files", "ulimit -n"]);
+    // Whoever needs the first descriptor that is not there says so: the launcher, when it makes the job or
+    // starts a rank.
+    let mut told = String::new();
+    for limit in ["7", "8"] {
+        let Some(elsewhere) = Elsewhere::with(&format!("ulimit -n {limit}")) else {
+            return;
+        };
+        let (end, heard) = job(&elsewhere, "2", "1M", &["barrier"]);
+        assert_eq!(end, End::Code(1), "{heard}");
+        assert_says(&heard, &["Too many open files"]);
+        told += &heard;
+    }
+    assert_says(&told, &["limit of open files (ulimit -n)", "ulimit -Hn"]);
     let Some(elsewhere) = Elsewhere::with("ulimit -S -n 8") else {
         return;
     };
-    let (end, heard) = elsewhere.job("2", "1M", &["barrier", "inner:5", "barrier"]);
+    let (end, heard) = job(&elsewhere, "2", "1M", &["barrier", "inner:5", "barrier"]);
     assert_eq!(end, End::Code(0), "{heard}");
     assert_eq!(heard.matches("ulimit -n").count(), 2, "{heard}");
     assert_eq!(heard.matches("ok barrier").count(), 4, "{heard}");
@@ -361,7 +328,7 @@ fn too_few_descriptors_are_an_error_that_says_so() {
 #[test]
 fn a_dev_shm_of_somebody_else_is_an_error_that_says_so() {
     if !nix::unistd::geteuid().is_root() {
-        let _ = skip("only root can make one, and be somebody else");
+        skipped("only root can make one, and be somebody else");
         return;
     }
     let Some(elsewhere) = Elsewhere::dev_shm("mode=755") else {

@@ -1,0 +1,108 @@
+//! Programs that see another machine: a mount namespace of their own.
+
+use std::any::type_name_of_val;
+use std::fs::File;
+use std::process::Command;
+
+use nix::fcntl::{Flock, FlockArg};
+
+/// A mount namespace for programs, which a shell script sets up first.
+#[derive(Debug)]
+pub struct Elsewhere(String);
+
+impl Elsewhere {
+    /// What `setup` makes of this machine. Where that is not allowed: `None`, and a line that says so.
+    #[must_use]
+    pub fn with(setup: &str) -> Option<Self> {
+        let made = Self::try_with(setup);
+        let told = |why: String| skipped(&format!("no mount namespace of its own here: {why}"));
+        made.map_err(told).ok()
+    }
+
+    fn try_with(setup: &str) -> Result<Self, String> {
+        let elsewhere = Self(setup.to_owned());
+        match elsewhere.command(&["true"]).output() {
+            Ok(output) if output.status.success() => Ok(elsewhere),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// A `/dev/shm` mounted with these options.
+    #[must_use]
+    pub fn dev_shm(options: &str) -> Option<Self> {
+        Self::with(&new_dev_shm(options))
+    }
+
+    /// `program` there, with its arguments.
+    #[must_use]
+    pub fn command(&self, program: &[&str]) -> Command {
+        let mut command = Command::new("unshare");
+        if nix::unistd::geteuid().is_root() {
+            command.arg("-m");
+        } else {
+            command.args(["-m", "-U", "-r"]);
+        }
+        let script = format!("{} && exec \"$@\"", self.0);
+        command.args(["sh", "-c", &script, "sh"]).args(program);
+        command
+    }
+}
+
+fn new_dev_shm(options: &str) -> String {
+    format!("mount -t tmpfs -o {options} tmpfs /dev/shm")
+}
+
+/// Says that a test does not run, or not all of it.
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+pub fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
+/// Set for a test that runs apart.
+const APART: &str = "COBRE_TEST_APART";
+
+/// Runs `test`, the closure that is all of the test which calls this, with a `/dev/shm` that nobody else
+/// uses: what it cleans is no other test's, and no other test cleans what it has left there.
+///
+/// The test runs in a process of its own, in a mount namespace. Where these are not allowed (in most
+/// containers), it runs here, while no other test that calls this does.
+///
+/// # Panics
+/// If the test fails.
+pub fn apart(test: impl FnOnce()) {
+    if std::env::var_os(APART).is_some() {
+        return test();
+    }
+    let Ok(elsewhere) = Elsewhere::try_with(&new_dev_shm("mode=1777")) else {
+        let _turn = take_turns();
+        return test();
+    };
+    // The path of the closure: crate::module::test::{{closure}}.
+    let path = type_name_of_val(&test);
+    let name = path.split_once("::").map_or(path, |(_, name)| name);
+    let name = name.trim_end_matches("::{{closure}}");
+    let this = std::env::current_exe().expect("a test has a program");
+    let this = this.to_str().expect("its path is text");
+    let arguments = [this, name, "--exact", "--include-ignored", "--nocapture"];
+    let output = elsewhere.command(&arguments).env(APART, "1").output();
+    let output = output.expect("the test can be started");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    let passed = output.status.success() && said.contains("1 passed");
+    assert!(passed, "{name}, apart:\n{said}{complained}");
+    if complained.contains("SKIPPED") {
+        skipped(&complained);
+    }
+}
+
+/// Waits until no other process runs a test apart, and keeps others waiting until it is dropped.
+fn take_turns() -> Flock<File> {
+    let user = nix::unistd::geteuid();
+    let path = std::env::temp_dir().join(format!("cobre-tests-{user}.lock"));
+    let options = File::options().create(true).append(true).open(path);
+    let file = options.expect("room for a file");
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .expect("a lock")
+}
