@@ -34,10 +34,9 @@ pub(crate) fn segments() -> Vec<Found> {
             };
             let entry = found.entry((meta.dev(), meta.ino()));
             let segment = entry.or_insert_with(|| {
-                let file = File::open(&path).ok()?;
-                inspect::is_control_segment(&file).then(|| Found {
+                Some(Found {
                     name,
-                    file,
+                    file: inspect::open(&path)?,
                     holders: Vec::new(),
                 })
             });

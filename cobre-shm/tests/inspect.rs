@@ -11,7 +11,7 @@ use std::{
 use cobre_comm_trait::{CommError, Communicator, FailureCause, ReduceOp, SharedMemoryProvider};
 use cobre_shm::{
     Activity, Config, ShmComm,
-    inspect::{JobState, JobView, Strange, Unreadable, is_control_segment, read},
+    inspect::{JobState, JobView, Strange, Unreadable, open, read},
     observer::{Membership, Observer},
     random_job_name,
 };
@@ -23,8 +23,7 @@ fn open_segments(part: &str) -> Vec<File> {
     links
         .map(|entry| entry.path())
         .filter(|path| fs::read_link(path).is_ok_and(|to| to.to_str().unwrap().contains(part)))
-        .filter_map(|path| File::open(path).ok())
-        .filter(is_control_segment)
+        .filter_map(|path| open(&path))
         .collect()
 }
 

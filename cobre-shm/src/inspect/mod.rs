@@ -15,6 +15,7 @@ use std::{
     fs::File,
     io,
     os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
 };
 
 use cobre_comm_trait::CommError;
@@ -35,7 +36,10 @@ use crate::{
     observer::{self, Membership},
     point,
     sync::{cell::Members, failure, primitive::Ordering},
-    sys::lock,
+    sys::{
+        lock,
+        ours::{self, Access},
+    },
 };
 
 /// Why a file could not be read as a control segment.
@@ -118,11 +122,15 @@ pub struct JobView {
     pub layout_version: u32,
 }
 
-/// Whether `file` begins like a control segment, of whatever version and however damaged after that.
+/// Opens, for reading, what the descriptor `link` of a process (`/proc/PID/fd/N`) stands for, if that
+/// belongs to this user alone and begins like a control segment, of whatever version and however damaged
+/// after that. Never waits, whatever it stands for.
 #[must_use]
-pub fn is_control_segment(file: &File) -> bool {
+pub fn open(link: &Path) -> Option<File> {
+    let file = ours::open_held(link, Access::Read).ok()?;
     let mut magic = [0; 8];
-    file.read_exact_at(&mut magic, 0).is_ok() && u64::from_ne_bytes(magic) == MAGIC
+    file.read_exact_at(&mut magic, 0).ok()?;
+    (u64::from_ne_bytes(magic) == MAGIC).then_some(file)
 }
 
 /// Reads the job whose control segment `file` is; reading access is enough.

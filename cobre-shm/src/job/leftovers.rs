@@ -11,7 +11,7 @@ use crate::{
         forming::{Found, founder, look},
         names,
     },
-    sys::{named, shm},
+    sys::{named, ours},
 };
 
 /// A name in `/dev/shm` that is, or may be, of a job.
@@ -42,14 +42,15 @@ pub enum LeftoverState {
     Unclear(String),
 }
 
-/// What is in `/dev/shm` under names that jobs make up for themselves, and what jobs have left under
-/// other names. Objects that are plainly no jobs' are not listed.
+/// What this user has in `/dev/shm` under names that jobs make up for themselves, and what jobs have left
+/// under other names. Objects that are plainly no jobs' are not listed, and what belongs to other users
+/// is not opened.
 ///
 /// # Errors
 /// `/dev/shm` cannot be read.
 pub fn leftovers() -> io::Result<Vec<Leftover>> {
     let mut found = Vec::new();
-    for name in shm::names()? {
+    for name in ours::names(usize::MAX)? {
         found.extend(examine(&name));
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -78,13 +79,12 @@ pub fn sweep() -> io::Result<Vec<Leftover>> {
     Ok(found)
 }
 
-/// Removes abandoned names that jobs made up for themselves, before a job begins. Says nothing: who
-/// wants to know asks [`sweep`].
+/// Removes abandoned names that jobs made up for themselves, before a job begins, as far as it finds any
+/// in little time. Says nothing: who wants to know asks [`sweep`].
 pub(crate) fn sweep_made_up_names() {
-    for name in shm::names().unwrap_or_default() {
-        if names::is_random(&name) {
-            let _ = remove(&name);
-        }
+    let names = ours::names(ours::AT_A_START).into_iter().flatten();
+    for name in names.filter(|name| names::is_random(name)) {
+        let _ = remove(&name);
     }
 }
 

@@ -5,9 +5,9 @@
 //! stand for. So there is nothing to clean up after a rank that was killed.
 
 use std::{
-    fs::{self, Metadata, OpenOptions},
     io,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::Path,
 };
 
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
         cell::{JOINED, Members},
         primitive::{AtomicU32, AtomicU64, Ordering},
     },
-    sys::{lock::LockFile, shm},
+    sys::{
+        lock::LockFile,
+        ours::{self, Access},
+    },
 };
 
 /// Communicators that a rank lists.
@@ -109,13 +112,10 @@ fn open_listed(job: &Control, pid: u32, fd: u32, inode: u64) -> io::Result<Contr
     let path = format!("/proc/{pid}/fd/{fd}");
     let geometry = job.geometry().recorded(None);
     // The numbers may mean something else here, and the memory may hold anything.
-    let is_it = |meta: Metadata| meta.is_file() && meta.ino() == inode;
-    if !is_it(fs::metadata(&path)?) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    if !is_it(file.metadata()?)
-        || !shm::is_plausible(&file, geometry.total_bytes() as u64)?
+    let file = ours::open_held(Path::new(&path), Access::ReadWrite)?;
+    let meta = file.metadata()?;
+    if meta.ino() != inode
+        || meta.len() != geometry.total_bytes() as u64
         || identify::geometry(&file)? != Ok(geometry)
     {
         return Err(io::ErrorKind::InvalidData.into());

@@ -6,9 +6,10 @@
 //! instead, which exists until everybody has opened it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::Path,
 };
 
 use crate::{
@@ -17,7 +18,11 @@ use crate::{
     memory::room,
     point,
     sync::wait::Stopped,
-    sys::{named, shm},
+    sys::{
+        named,
+        ours::{self, Access},
+        shm,
+    },
 };
 
 /// What one rank could not do, so that none can.
@@ -93,7 +98,7 @@ fn identify(file: &File) -> io::Result<[u64; 4]> {
 fn open_announced(announced: &[u64; 4]) -> io::Result<File> {
     let [pid, fd, _, _] = announced;
     let path = format!("/proc/{pid}/fd/{fd}");
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let file = ours::open_held(Path::new(&path), Access::ReadWrite)?;
     // In another PID namespace the number is another process'.
     if identify(&file)?[2..] == announced[2..] {
         Ok(file)
@@ -115,7 +120,10 @@ fn by_name(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> Agreed<Fi
     }
     let announced = collective::broadcast(rounds, name.bytes_mut(), 0);
     if rounds.rank() != 0 && announced.is_ok() {
-        file = shm::open(name.as_str()).and_then(|file| believed(file, bytes));
+        let opened = ours::open(name.as_str(), Access::ReadWrite);
+        file = opened
+            .map_err(io::Error::from)
+            .and_then(|file| believed(file, bytes));
     }
     let agreed = announced.and_then(|()| agree(rounds, file));
     if rounds.rank() == 0 {
@@ -128,7 +136,7 @@ fn by_name(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> Agreed<Fi
 /// The object that was announced, if it is what the leader makes: a shorter one would be a `SIGBUS`
 /// at the first touch.
 fn believed(file: File, bytes: usize) -> io::Result<File> {
-    if shm::is_plausible(&file, bytes as u64)? {
+    if file.metadata()?.len() == bytes as u64 {
         Ok(file)
     } else {
         Err(io::Error::from_raw_os_error(libc::EBADF))

@@ -113,13 +113,16 @@ pub(crate) fn is_any_held(file: &File, bytes: usize) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::LockFile;
-    use crate::sys::shm;
+    use crate::sys::{
+        ours::{self, Access},
+        shm,
+    };
 
     #[test]
     fn a_lock_belongs_to_the_open_file_and_goes_with_it() {
         let name = format!("/cobre-test-{}", uuid::Uuid::new_v4().simple());
         let one = LockFile::new(shm::create(&name).unwrap());
-        let other = LockFile::new(shm::open(&name).unwrap());
+        let other = LockFile::new(ours::open(&name, Access::ReadWrite).unwrap());
         shm::unlink(&name).unwrap();
         assert!(!other.is_held(3).unwrap());
         assert!(one.try_lock(3).unwrap());

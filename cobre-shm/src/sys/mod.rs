@@ -13,6 +13,8 @@ pub(crate) mod memory;
 pub(crate) mod named;
 #[cfg(not(loom))]
 pub(crate) mod open_files;
+#[cfg(not(loom))]
+pub(crate) mod ours;
 pub(crate) mod park;
 #[cfg(not(loom))]
 pub(crate) mod process;

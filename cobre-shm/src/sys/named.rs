@@ -5,10 +5,11 @@
 //! between making and locking it. That is why who removes an abandoned name takes the lock first: a
 //! maker that does not get it, or finds the name gone once it has, starts again.
 
-use std::{fs::File, io, os::unix::fs::MetadataExt};
+use std::{fs::File, io};
 
 use super::{
     lock::{self, FOUNDER, LockFile},
+    ours::{self, Access, NotOurs},
     shm,
 };
 use crate::point;
@@ -35,17 +36,23 @@ pub(crate) fn create(name: &str) -> io::Result<(File, LockFile)> {
 
 /// Takes the founder's lock of the object under `name`, if that is `file` and stays it.
 fn lock(name: &str, file: &File) -> io::Result<Option<LockFile>> {
-    // An open file of its own for the locks.
-    let locks = match shm::open(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        again => again?,
-    };
-    if !is_same(file, &locks)? {
+    let Some(locks) = reopen(name, file)? else {
         return Ok(None);
-    }
-    let locks = LockFile::new(locks);
+    };
     let locked = locks.try_lock(FOUNDER)?;
-    Ok((locked && stands_for(name, file)?).then_some(locks))
+    Ok((locked && ours::stands_for(name, file)?).then_some(locks))
+}
+
+/// An open file of its own, for locks, of the object `file` under `name`; `None` if the name has gone or
+/// stands for something else by now.
+pub(crate) fn reopen(name: &str, file: &File) -> io::Result<Option<LockFile>> {
+    let again = match ours::open(name, Access::ReadWrite) {
+        Ok(again) => again,
+        Err(why) if why.is_nothing() => return Ok(None),
+        Err(NotOurs::Refused(_)) => return Ok(None),
+        Err(NotOurs::System(error)) => return Err(error),
+    };
+    Ok(ours::is_same(file, &again)?.then(|| LockFile::new(again)))
 }
 
 /// Removes the name if it still stands for `file` and its maker is gone. Returns whether it did.
@@ -65,24 +72,16 @@ pub(crate) fn is_held(file: &File) -> io::Result<bool> {
     lock::is_held(file, FOUNDER)
 }
 
-/// Whether `name` stands for the object `file`.
-fn stands_for(name: &str, file: &File) -> io::Result<bool> {
-    match shm::open(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        now => is_same(file, &now?),
-    }
-}
-
-/// Whether two open files are of one object.
-pub(crate) fn is_same(one: &File, other: &File) -> io::Result<bool> {
-    let (one, other) = (one.metadata()?, other.metadata()?);
-    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{create, is_held, remove_abandoned};
-    use crate::{job::names, sys::shm};
+    use crate::{
+        job::names,
+        sys::{
+            ours::{self, Access},
+            shm,
+        },
+    };
 
     #[test]
     fn a_name_is_removed_only_when_its_maker_is_gone() {
@@ -116,7 +115,7 @@ mod tests {
             for _ in 0..3 {
                 scope.spawn(|| {
                     for _ in 0..2000 {
-                        if let Ok(found) = shm::open(&name) {
+                        if let Ok(found) = ours::open(&name, Access::ReadWrite) {
                             let _ = remove_abandoned(&name, &found);
                         }
                     }
@@ -129,7 +128,7 @@ mod tests {
                     let Ok((file, locks)) = create(&name) else {
                         continue;
                     };
-                    assert!(super::stands_for(&name, &file).unwrap());
+                    assert!(ours::stands_for(&name, &file).unwrap());
                     shm::unlink(&name).unwrap();
                     drop(locks);
                 }

@@ -152,7 +152,11 @@ mod tests {
     use super::generation;
     use crate::{
         memory::segment::Segment,
-        sys::{lock::LockFile, shm},
+        sys::{
+            lock::LockFile,
+            ours::{self, Access},
+            shm,
+        },
     };
     use std::{io::Read, os::fd::AsRawFd};
 
@@ -163,8 +167,8 @@ mod tests {
         let mapped = shm::create(&name).unwrap();
         mapped.set_len(4096).unwrap();
         let segment = Segment::map(&mapped, 4096).unwrap();
-        let locks = LockFile::new(shm::open(&name).unwrap());
-        let other = LockFile::new(shm::open(&name).unwrap());
+        let locks = LockFile::new(ours::open(&name, Access::ReadWrite).unwrap());
+        let other = LockFile::new(ours::open(&name, Access::ReadWrite).unwrap());
         shm::unlink(&name).unwrap();
         assert!(locks.try_lock(0).unwrap());
         let here = generation();

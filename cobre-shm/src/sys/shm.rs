@@ -1,12 +1,10 @@
 //! POSIX shared-memory objects by name.
 
+use core::ops::Range;
 use std::{
     fs::{File, OpenOptions, Permissions},
     io,
-    os::{
-        fd::AsRawFd,
-        unix::fs::{MetadataExt, PermissionsExt},
-    },
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
 };
 
 use nix::{
@@ -68,19 +66,6 @@ pub(crate) fn reopen(file: &File) -> io::Result<File> {
     again.or_else(|_| file.try_clone())
 }
 
-/// Opens an existing object; symbolic links are not followed. Close-on-exec, as `shm_open` is.
-pub(crate) fn open(name: &str) -> io::Result<File> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW;
-    Ok(mman::shm_open(name, flags, Mode::empty())?.into())
-}
-
-/// Opens an existing object for reading alone.
-#[cfg(feature = "boards")]
-pub(crate) fn open_read_only(name: &str) -> io::Result<File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW;
-    Ok(mman::shm_open(name, flags, Mode::empty())?.into())
-}
-
 /// Gives an object that has no name the name `name`, unless it exists.
 #[cfg(feature = "boards")]
 pub(crate) fn link(file: &File, name: &str) -> io::Result<()> {
@@ -98,13 +83,6 @@ pub(crate) fn link(file: &File, name: &str) -> io::Result<()> {
         to.as_str(),
         follow,
     )?)
-}
-
-/// The names of all objects.
-pub(crate) fn names() -> io::Result<Vec<String>> {
-    let entries = std::fs::read_dir(FOLDER)?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    Ok(names.map(|name| format!("/{name}")).collect())
 }
 
 /// Removes the name; the memory stays until the last descriptor and mapping are gone.
@@ -130,24 +108,44 @@ pub(crate) fn longest_file() -> Option<u64> {
 /// Reserves the pages of a range, which must lie inside the file: a full `/dev/shm` is an error
 /// here instead of a `SIGBUS` at the first touch.
 pub(crate) fn reserve(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    if len == 0 {
-        return Ok(());
-    }
-    let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else {
+    let end = offset.checked_add(len);
+    let Some(end) = end.filter(|&end| libc::off_t::try_from(end).is_ok()) else {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     };
-    loop {
-        match fallocate(file, FallocateFlags::empty(), offset, len) {
-            Err(Errno::EINTR) => {}
-            result => return Ok(result?),
-        }
-    }
+    in_pieces(offset..end, |at, len| {
+        // No wrap: both are at most `end`, which fits.
+        fallocate(
+            file,
+            FallocateFlags::empty(),
+            at as libc::off_t,
+            len as libc::off_t,
+        )
+    })
 }
 
-/// Whether the object belongs to this user alone.
-pub(crate) fn is_ours(file: &File) -> io::Result<bool> {
-    let meta = file.metadata()?;
-    Ok(meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o077 == 0)
+/// The most that one system call reserves, and the least after signals, in bytes.
+const PIECE: u64 = 64 << 20;
+const SMALL_PIECE: u64 = 64 << 10;
+
+/// Calls `reserve` with offset and length of one piece of `range` after the other.
+///
+/// Older kernels give up when a signal comes, and give back all that the call had reserved so far: with a
+/// signal every few milliseconds (a profiler's timer) a large range in one call would never be done.
+fn in_pieces(
+    range: Range<u64>,
+    mut reserve: impl FnMut(u64, u64) -> nix::Result<()>,
+) -> io::Result<()> {
+    let mut piece = PIECE;
+    let mut at = range.start;
+    while at < range.end {
+        let len = piece.min(range.end - at);
+        match reserve(at, len) {
+            Ok(()) => at += len,
+            Err(Errno::EINTR) => piece = (piece / 2).max(SMALL_PIECE),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// What keeps objects from being made here at all.
@@ -171,15 +169,49 @@ pub(crate) fn is_out_of_inodes() -> bool {
     stat.is_ok_and(|stat| stat.files() > 0 && stat.files_available() == 0)
 }
 
-/// Whether the file has this length and belongs to this user alone: what a job's objects are like.
-pub(crate) fn is_plausible(file: &File, length: u64) -> io::Result<bool> {
-    let meta = file.metadata()?;
-    Ok(meta.is_file() && meta.len() == length && is_ours(file)?)
-}
-
 /// Bytes that `/dev/shm` says it has left; `None` if it does not say, or has no limit.
 pub(crate) fn free_bytes() -> Option<u64> {
     let stat = nix::sys::statvfs::statvfs(FOLDER).ok()?;
     // A file system without a limit states no blocks at all.
     (stat.blocks() > 0).then(|| stat.blocks_available() * stat.fragment_size())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use nix::errno::Errno;
+
+    use super::{in_pieces, reserve, set_length, unnamed};
+
+    /// A kernel that reserves a megabyte between two signals.
+    #[test]
+    fn a_range_is_reserved_although_signals_come_all_the_time() {
+        let (range, mut done, mut calls) = (5000..500_000_000, 5000, 0);
+        let kernel = |at: u64, len: u64| {
+            calls += 1;
+            assert!(calls < 1000, "it makes no progress");
+            assert_eq!(at, done, "nothing is left out, or reserved again");
+            if len > 1 << 20 {
+                return Err(Errno::EINTR);
+            }
+            done += len;
+            Ok(())
+        };
+        in_pieces(range.clone(), kernel).expect("room");
+        assert_eq!(done, range.end);
+        let full = |_, _| Err(Errno::ENOSPC);
+        let error = in_pieces(range, full).expect_err("no room");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+    }
+
+    #[test]
+    fn the_pages_of_a_range_are_reserved() {
+        let file = unnamed().expect("an object");
+        set_length(&file, 3 << 20).expect("a length");
+        reserve(&file, 1 << 20, 1 << 20).expect("room");
+        reserve(&file, 0, 0).expect("nothing to do");
+        assert_eq!(file.metadata().expect("its state").blocks() * 512, 1 << 20);
+        assert!(reserve(&file, u64::MAX, 2).is_err());
+    }
 }

@@ -3,6 +3,8 @@
 use core::fmt;
 use std::io;
 
+use crate::sys::ours::NotOurs;
+
 /// A board could not be configured, joined or read.
 ///
 /// `Debug` prints the same sentence as `Display`.
@@ -115,6 +117,13 @@ impl BoardError {
             board: board.to_owned(),
             action,
             source,
+        }
+    }
+
+    pub(super) fn not_opened(name: &str, why: NotOurs) -> Self {
+        match why {
+            NotOurs::Refused(found) => Self::not_a_board(name, found),
+            NotOurs::System(source) => Self::system(name, "open", source),
         }
     }
 

@@ -6,7 +6,6 @@ use std::{fs::File, io, thread};
 use super::error::BoardError;
 use crate::sys::{
     lock::{self, LockFile},
-    named, shm,
     waited::Waited,
 };
 
@@ -56,14 +55,5 @@ impl Drop for Gate<'_> {
     fn drop(&mut self) {
         // If it cannot be given back here, it goes with the open file.
         let _ = self.0.unlock(GATE);
-    }
-}
-
-/// Whether `name` means `file`.
-pub(super) fn is_named(file: &File, name: &str) -> io::Result<bool> {
-    match shm::open_read_only(name) {
-        Ok(named) => named::is_same(file, &named),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }

@@ -5,7 +5,7 @@ use std::{fs::File, io, sync::Arc};
 use super::{
     description::{Description, Field},
     error::BoardError,
-    gate::{Gate, is_named},
+    gate::Gate,
     layout::{self, Geometry, Seat},
     view::{self, Board},
 };
@@ -14,7 +14,11 @@ use crate::{
     job::exit::Live,
     memory::segment::Segment,
     sync::primitive::Ordering,
-    sys::{lock::LockFile, process, shm},
+    sys::{
+        lock::LockFile,
+        ours::{self, Access},
+        process, shm,
+    },
 };
 
 /// What this process is on and has not left.
@@ -153,7 +157,7 @@ impl Membership {
         let gate = Gate::enter(&self.locks, &self.board)?;
         self.locks.unlock(self.index).map_err(io)?;
         let last = !gate.is_anybody_here().map_err(io)?;
-        if last && is_named(self.locks.file(), &self.board).map_err(io)? {
+        if last && ours::stands_for(&self.board, self.locks.file()).map_err(io)? {
             shm::unlink(&self.board).map_err(io)?;
         }
         Ok(())
@@ -199,16 +203,11 @@ fn keep(description: &Description) -> impl Fn(&mut crate::board::Record) + Send 
 
 /// Opens the name for joining; `None` if there is none. What is not a board of this user is an error.
 fn open(name: &str) -> Result<Option<File>, BoardError> {
-    let file = match shm::open(name) {
+    let file = match ours::open(name, Access::ReadWrite) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(BoardError::system(name, "open", source)),
+        Err(why) if why.is_nothing() => return Ok(None),
+        Err(why) => return Err(BoardError::not_opened(name, why)),
     };
-    let io = |source| BoardError::system(name, "examine", source);
-    if !shm::is_ours(&file).map_err(io)? {
-        let found = "it belongs to another user, or others may access it";
-        return Err(BoardError::not_a_board(name, found));
-    }
     if !layout::is_board(&file) {
         let found = "something else has this name; choose another one for the board";
         return Err(BoardError::not_a_board(name, found));
@@ -227,7 +226,7 @@ fn enter(
     // Locks need an open file that is not mapped.
     let locks = LockFile::new(shm::reopen(&file).map_err(io)?);
     let gate = Gate::enter(&locks, name)?;
-    if !is_named(&file, name).map_err(io)? {
+    if !ours::stands_for(name, &file).map_err(io)? {
         return Ok(None);
     }
     if !gate.is_anybody_here().map_err(io)? {

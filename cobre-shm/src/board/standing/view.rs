@@ -5,7 +5,7 @@ use std::{fs::File, io};
 use super::{
     description::Description,
     error::BoardError,
-    gate::{Gate, is_anybody_here, is_named},
+    gate::{Gate, is_anybody_here},
     layout::{self, Geometry, Seat},
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     sys::{
         clock,
         lock::{self, LockFile},
+        ours::{self, Access},
         shm,
     },
 };
@@ -247,8 +248,9 @@ impl Snapshot {
 /// The names of this user's boards, in alphabetical order.
 #[must_use]
 pub fn names() -> Vec<String> {
-    let mut names = shm::names().unwrap_or_default();
-    names.retain(|name| open(name).is_ok_and(|(_, file)| layout::is_board(&file)));
+    let names = ours::names(usize::MAX).into_iter().flatten();
+    let is_board = |name: &String| open(name).is_ok_and(|(_, file)| layout::is_board(&file));
+    let mut names: Vec<String> = names.filter(is_board).collect();
     names.sort();
     names
 }
@@ -267,6 +269,11 @@ pub struct LeftOver {
 /// when anybody makes or opens a board of this name, makes any other one, or sweeps.
 #[must_use]
 pub fn left_over() -> Vec<LeftOver> {
+    left_over_among(usize::MAX)
+}
+
+/// Those among the first `most` names in `/dev/shm`.
+fn left_over_among(most: usize) -> Vec<LeftOver> {
     let left_over = |name: String| {
         use std::os::unix::fs::MetadataExt;
         let (name, file) = open(&name).ok()?;
@@ -274,15 +281,16 @@ pub fn left_over() -> Vec<LeftOver> {
         let bytes = file.metadata().ok()?.blocks() * 512;
         left.then_some(LeftOver { name, bytes })
     };
-    let names = shm::names().unwrap_or_default();
-    let mut found: Vec<LeftOver> = names.into_iter().filter_map(left_over).collect();
+    let names = ours::names(most).into_iter().flatten();
+    let mut found: Vec<LeftOver> = names.filter_map(left_over).collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     found
 }
 
-/// Removes the boards that nobody is on. Says nothing: who wants to know asks one by one.
+/// Removes the boards that nobody is on, as far as it finds any in little time. Says nothing: who wants to
+/// know asks one by one.
 pub(super) fn sweep_left_over() {
-    for board in left_over() {
+    for board in left_over_among(ours::AT_A_START) {
         let _ = sweep(&board.name);
     }
 }
@@ -300,7 +308,8 @@ pub fn sweep(name: &str) -> Result<bool, BoardError> {
     // To lock it takes an open file that may be written.
     let locks = LockFile::new(shm::reopen(&file).map_err(io)?);
     let gate = Gate::enter(&locks, &name)?;
-    let left_over = !gate.is_anybody_here().map_err(io)? && is_named(&file, &name).map_err(io)?;
+    let left_over =
+        !gate.is_anybody_here().map_err(io)? && ours::stands_for(&name, &file).map_err(io)?;
     if left_over {
         shm::unlink(&name).map_err(io)?;
     }
@@ -310,19 +319,9 @@ pub fn sweep(name: &str) -> Result<bool, BoardError> {
 /// Opens the board `name` for reading, if it is this user's.
 fn open(name: &str) -> Result<(String, File), BoardError> {
     let name = format!("/{}", name.trim_start_matches('/'));
-    match shm::open_read_only(&name) {
-        Ok(file) => {
-            let ours = shm::is_ours(&file);
-            let ours = ours.map_err(|source| BoardError::system(&name, "examine", source))?;
-            if !ours {
-                let found = "it belongs to another user, or others may access it";
-                return Err(BoardError::not_a_board(&name, found));
-            }
-            Ok((name, file))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(BoardError::NotFound { board: name })
-        }
-        Err(source) => Err(BoardError::system(&name, "open", source)),
+    match ours::open(&name, Access::Read) {
+        Ok(file) => Ok((name, file)),
+        Err(why) if why.is_nothing() => Err(BoardError::NotFound { board: name }),
+        Err(why) => Err(BoardError::not_opened(&name, why)),
     }
 }

@@ -1,7 +1,7 @@
 //! What stands under a name, and whether to believe it.
 
 use core::mem::offset_of;
-use std::{fs::File, io, os::unix::fs::FileTypeExt};
+use std::{fs::File, io};
 
 use crate::{
     job::names,
@@ -9,7 +9,10 @@ use crate::{
         identify::{self, Strange},
         layout::{Geometry, Header},
     },
-    sys::{named, shm},
+    sys::{
+        named,
+        ours::{self, Access, NotOurs},
+    },
 };
 
 /// What a look at a name finds.
@@ -31,24 +34,13 @@ pub(crate) enum Found {
 
 /// Looks at `name`.
 pub(crate) fn look(name: &str) -> io::Result<Found> {
-    let file = match shm::open(name) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return obstacle(error).map(|what| Found::Foreign(what.to_owned())),
-    };
-    let meta = file.metadata()?;
     let foreign = |what: &str| Ok(Found::Foreign(what.to_owned()));
-    if !meta.is_file() {
-        let is_fifo = meta.file_type().is_fifo();
-        return foreign(if is_fifo {
-            "it is a FIFO"
-        } else {
-            "it is not a shared-memory object"
-        });
-    }
-    if !shm::is_ours(&file)? {
-        return foreign("it belongs to another user, or others may access it");
-    }
+    let file = match ours::open(name, Access::ReadWrite) {
+        Ok(file) => file,
+        Err(why) if why.is_nothing() => return Ok(Found::Nothing),
+        Err(NotOurs::Refused(what)) => return foreign(what),
+        Err(NotOurs::System(error)) => return Err(error),
+    };
     let geometry = match identify::geometry(&file)? {
         Ok(geometry) => geometry,
         Err(strange) if !strange.is_incomplete() => return foreign(&strange.to_string()),
@@ -69,16 +61,4 @@ pub(crate) fn look(name: &str) -> io::Result<Found> {
 pub(crate) fn founder(file: &File) -> Option<u32> {
     let founder = identify::read_u32(file, offset_of!(Header, founder)).ok();
     founder.filter(|&pid| pid != 0)
-}
-
-/// Why something that is there cannot be opened.
-fn obstacle(error: io::Error) -> io::Result<&'static str> {
-    match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => Ok("it belongs to another user"),
-        Some(libc::ELOOP) => Ok("it is a symbolic link"),
-        // The C library makes the one of the other.
-        Some(libc::EISDIR | libc::EINVAL) => Ok("it is a directory"),
-        Some(libc::ENXIO | libc::ENODEV) => Ok("it is a socket or a device"),
-        _ => Err(error),
-    }
 }

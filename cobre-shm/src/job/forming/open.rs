@@ -1,7 +1,7 @@
 //! Finding the control segment by name.
 
 use core::time::Duration;
-use std::{fs::File, io, thread};
+use std::thread;
 
 use super::{
     look::{Found, look},
@@ -12,7 +12,7 @@ use crate::{
     memory::{control::Control, layout::Geometry, room, segment::Segment},
     point,
     sync::failure::{self, Failure, Kind},
-    sys::{lock::LockFile, named, shm, waited::Waited},
+    sys::{named, shm, waited::Waited},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
@@ -27,7 +27,7 @@ pub(super) fn open(config: &Config, waited: &Waited) -> Result<Control, InitErro
     let mut first = true;
     let (file, locks, geometry) = loop {
         let incomplete = match look(name).map_err(examine)? {
-            Found::Complete(file, geometry) => match own_file(name, &file).map_err(examine)? {
+            Found::Complete(file, geometry) => match named::reopen(name, &file).map_err(examine)? {
                 Some(locks) => break (file, locks, geometry),
                 None => None,
             },
@@ -75,15 +75,6 @@ pub(super) fn open(config: &Config, waited: &Waited) -> Result<Control, InitErro
         });
     }
     Ok(control)
-}
-
-/// Another open file of the object, for locks; `None` if the name has gone meanwhile.
-fn own_file(name: &str, file: &File) -> io::Result<Option<LockFile>> {
-    match shm::open(name) {
-        Ok(again) if named::is_same(file, &again)? => Ok(Some(LockFile::new(again))),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(None),
-    }
 }
 
 /// No segment came. If there would be no room for one, that is the likeliest reason.
