@@ -103,6 +103,10 @@ pub(crate) struct JobArgs {
     /// one, and tell who is where; SIGQUIT to the launcher tells the same at any time.
     #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(crate) hang_after: Option<Duration>,
+    /// Let the other ranks run on when one fails, and exit with the highest of their codes: for ranks that
+    /// work without each other. A collective that needs a rank that is gone fails all the same.
+    #[arg(long, conflicts_with = "max_restarts")]
+    pub(crate) keep_going: bool,
     /// Start the whole job again after a failure, at most N times; ranks find the number of the
     /// attempt, from 0, in COBRE_LAUNCH_ATTEMPT.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]

@@ -7,6 +7,7 @@
 /// | 0 | every rank ended with 0 |
 /// | N | every rank ended with N; or the first cause of a failure did, or aborted with it; or no rank failed and N is the lowest rank's that is not 0 |
 /// | 128+S | the first cause was ended by signal S (137 is SIGKILL); 130 also after a second SIGINT |
+/// | | with `--keep-going`: the highest of N and 128+S of all ranks |
 /// | 1 | the launcher could not do its work (write the ranks' output, for example); or a rank ended with 0 while others waited for it |
 /// | 2 | usage: the command line makes no job |
 /// | 123 | `--hang-after`: no rank got any further |
@@ -49,6 +50,7 @@ Exit code:
   N      every rank ended with N, or the first cause of a failure did, or aborted
          with it; if nothing failed: the lowest rank's code that is not 0
   128+S  the first cause was ended by signal S (137: killed)
+         (--keep-going: the highest of N and 128+S of all ranks)
   1      the launcher could not do its work (no shared memory, no processes), or a
          rank ended with 0 while others waited for it
   2      usage

@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::process::signal;
 use crate::relay::files::STREAMS;
 use crate::relay::output::Output;
-use crate::report::text::{list, paragraph};
+use crate::report::text::{count, list, paragraph};
 use crate::report::verdict::{End, Facts, RankEnd, Verdict, common_code, named};
 use crate::watch::ending::Reason;
 use crate::watch::job::Membership;
@@ -134,7 +134,9 @@ impl Known<'_> {
 
     fn text(&self, cause: Option<&Cause>) -> Option<String> {
         let code = self.verdict.exit.code();
-        let (reason, _) = self.facts.ending?;
+        let Some((reason, _)) = self.facts.ending else {
+            return self.kept_going();
+        };
         match reason {
             Reason::BrokenPipe => None,
             Reason::Interrupt => {
@@ -173,6 +175,23 @@ impl Known<'_> {
                 }
             }),
         }
+    }
+
+    /// With `--keep-going`: who failed, and how.
+    fn kept_going(&self) -> Option<String> {
+        if !self.plan.keep_going {
+            return None;
+        }
+        let text = each_failure(self.facts.ends, self.received)?;
+        let killed = |end: &RankEnd| end.end == End::Signal(libc::SIGKILL);
+        let memory = self
+            .out_of_memory
+            .filter(|_| self.facts.ends.iter().any(killed));
+        let memory = memory
+            .map(|verdict| paragraph(2, verdict))
+            .unwrap_or_default();
+        let code = self.verdict.exit.code();
+        Some(format!("{text}{memory}  exit code {code}\n"))
     }
 
     /// Why the job failed if nobody is to blame.
@@ -351,6 +370,52 @@ fn first_line(facts: &Facts<'_>, cause: &RankEnd) -> String {
         }
         _ => format!("{who} {how}"),
     }
+}
+
+/// Who failed, and how; those that ended alike together. Nothing if nobody did.
+fn each_failure(ends: &[RankEnd], received: &[Signal]) -> Option<String> {
+    let is_bad = |end: &&RankEnd| end.end != End::Code(0);
+    let failed: Vec<&RankEnd> = ends.iter().filter(is_bad).collect();
+    let first = failed.first()?.end;
+    if let End::Signal(number) = first
+        && received.iter().any(|&signal| signal as i32 == number)
+        && failed.iter().all(|end| end.end == first)
+    {
+        let name = signal::name(number);
+        return Some(format!("cobre-launch: the job was ended by {name}\n"));
+    }
+    let (some, all) = (failed.len(), ends.len());
+    let mut text = match some == all {
+        true => format!(
+            "cobre-launch: {} failed (--keep-going)\n",
+            count(all, "rank")
+        ),
+        false => format!("cobre-launch: {some} of {all} ranks failed (--keep-going)\n"),
+    };
+    let mut kinds: Vec<String> = Vec::new();
+    let mut who: Vec<Vec<usize>> = Vec::new();
+    for end in failed {
+        let how = match (end.end, end.failure()) {
+            (End::Signal(number), _) => {
+                format!("killed by {} (signal {number})", signal::name(number))
+            }
+            (End::Code(code), Some(FailureCause::Panicked)) => format!("panicked (code {code})"),
+            (End::Code(code), _) => format!("exited with code {code}"),
+        };
+        let at = kinds
+            .iter()
+            .position(|kind| *kind == how)
+            .unwrap_or_else(|| {
+                kinds.push(how);
+                who.push(Vec::new());
+                kinds.len() - 1
+            });
+        who[at].push(end.rank);
+    }
+    for (how, ranks) in kinds.iter().zip(&who) {
+        text.push_str(&paragraph(2, &format!("{}: {how}", list(ranks))));
+    }
+    Some(text)
 }
 
 /// Whether several ranks all ended with the same code, none because of another.

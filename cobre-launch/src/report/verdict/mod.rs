@@ -7,7 +7,8 @@
 //! 3. Suspects that ended within a short time of the first failure count as simultaneous: a signal
 //!    comes first; then an exit with 0 that others waited for, as their codes follow from it; then
 //!    the lowest rank.
-//! 4. If the ranks disagreed about a call, and in no other way anybody failed, nobody is the cause.
+//! 4. If ranks go on when one fails (`--keep-going`), there is no first cause: each end counts.
+//! 5. If the ranks disagreed about a call, and in no other way anybody failed, nobody is the cause.
 
 use std::time::Duration;
 
@@ -84,6 +85,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) told: Option<&'a CommError>,
     /// Why and when the launcher began to end the job, if it had to.
     pub(crate) ending: Option<(Reason, Duration)>,
+    /// A rank that fails ends nobody else.
+    pub(crate) keep_going: bool,
 }
 
 /// What the job comes to.
@@ -132,6 +135,12 @@ fn exit(facts: &Facts<'_>, cause: Option<&RankEnd>) -> JobExit {
         Some((Reason::GuardLost, _)) => return JobExit::Launcher,
         _ => {}
     }
+    if facts.keep_going && facts.ending.is_none() {
+        let exits = facts.ends.iter().map(|end| exit_of(end.end));
+        return exits
+            .max_by_key(|exit| exit.code())
+            .unwrap_or(JobExit::Success);
+    }
     if let Some(code) = common_code(facts.ends) {
         return JobExit::from_code(code);
     }
@@ -154,6 +163,13 @@ fn exit(facts: &Facts<'_>, cause: Option<&RankEnd>) -> JobExit {
         (Some(End::Signal(signal)), _) => JobExit::Signal(signal),
         (None, None) => JobExit::Success,
         (None, Some(_)) => JobExit::Launcher,
+    }
+}
+
+fn exit_of(end: End) -> JobExit {
+    match end {
+        End::Code(code) => JobExit::from_code(code),
+        End::Signal(signal) => JobExit::Signal(signal),
     }
 }
 

@@ -37,6 +37,7 @@ fn killed(rank: usize) -> RankEnd {
 /// The exit code and the cause.
 fn judge(ends: &[RankEnd], told: Option<CommError>, reason: Option<Reason>) -> (u8, Option<usize>) {
     let verdict = decide(&Facts {
+        keep_going: false,
         ends,
         told: told.as_ref(),
         ending: reason.map(|reason| (reason, Duration::ZERO)),

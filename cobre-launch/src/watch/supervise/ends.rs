@@ -112,7 +112,7 @@ impl Supervisor<'_> {
     /// Looks for failures that only the segment knows of.
     pub(super) fn look_at_segment(&mut self, now: Instant) {
         if self.job.first_failure().is_some() || self.job.not_formed().is_some() {
-            self.begin_end(Reason::Failure, now);
+            self.fail(now);
             return;
         }
         // Ranks that have joined wait for all others: one that has ended without will never come.
@@ -145,6 +145,13 @@ impl Supervisor<'_> {
             _ => self.ranks[rank].pid.as_raw().unsigned_abs(),
         };
         self.job.report_failure(rank, pid, cause);
-        self.begin_end(Reason::Failure, now);
+        self.fail(now);
+    }
+
+    /// Ends the job because of a failure, unless its ranks do without each other.
+    fn fail(&mut self, now: Instant) {
+        if !self.plan.keep_going {
+            self.begin_end(Reason::Failure, now);
+        }
     }
 }

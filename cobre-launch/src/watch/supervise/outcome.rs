@@ -23,6 +23,7 @@ impl Supervisor<'_> {
                 .ending
                 .as_ref()
                 .map(|ending| (ending.reason, ending.since.duration_since(self.started))),
+            keep_going: self.plan.keep_going,
         };
         let verdict = decide(&facts);
         let known = Known {
