@@ -137,8 +137,7 @@ fn start_job<'a>(
     let identity = Identity::new(number);
     let oom_kills = OomKills::begin();
     let guard = Guard::fork(plan, &identity, inheritance)?;
-    let recording = plan.recording.recording();
-    let job = Job::found(identity.name, plan.ranks.len(), recording)?;
+    let job = Job::found(identity.name, plan)?;
     let since = Instant::now();
     // Not before the guard has been forked: what comes from now on comes to it too.
     let missed = signals.hand_over(now);

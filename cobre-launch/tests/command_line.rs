@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{launcher, run, start, start_writing_to};
+use common::{Folder, launcher, run, start, start_writing_to};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -113,4 +113,81 @@ fn a_dry_run_waits_for_a_slow_reader_of_a_pipe_that_does_not_block() {
     let outcome = running.finish();
     assert_eq!((outcome.stderr.as_str(), outcome.code), ("", 0));
     assert_eq!(text.lines().count(), 1001);
+}
+
+#[test]
+fn names_in_braces_become_numbers_where_they_are_asked_for() {
+    let folder = Folder::new();
+    for rank in ["0", "1"] {
+        std::fs::create_dir(folder.file(rank)).unwrap();
+    }
+    let wdir = folder.file("{rank}");
+    let logs = folder.file("logs-{rank}-of-{size}");
+    let options = [
+        "-n",
+        "2",
+        "--substitute",
+        "--torch-env",
+        "--wdir",
+        &wdir,
+        "--output-dir",
+        &logs,
+    ];
+    let script = "echo $(basename $PWD) $1 $2 $RANK/$WORLD_SIZE";
+    let program = ["sh", "-c", script, "sh", "{rank}/{size}", "{{rank}}"];
+    let outcome = run(&[&options[..], &program].concat());
+    assert_eq!((outcome.stderr.as_str(), outcome.code), ("", 0));
+    let lines = ["0 0/2 {rank} 0/2", "1 1/2 {rank} 1/2"];
+    assert_eq!(outcome.sorted(), lines);
+    for (rank, line) in lines.iter().enumerate() {
+        let copy = folder.file(&format!("logs-{rank}-of-2/rank-{rank}.stdout"));
+        assert_eq!(std::fs::read_to_string(copy).unwrap().trim_end(), *line);
+    }
+}
+
+#[test]
+fn a_folder_for_output_has_the_files_of_the_last_job_only() {
+    let folder = Folder::new();
+    let logs = folder.file("logs");
+    let outcome = run(&["-n", "3", "--output-dir", &logs, "echo", "first"]);
+    assert_eq!((outcome.stderr.as_str(), outcome.code), ("", 0));
+    std::fs::write(folder.file("logs/rank-2.notes"), "mine").unwrap();
+    let outcome = run(&["-n", "2", "--output-dir", &logs, "echo", "second"]);
+    let said = format!(
+        "cobre-launch: --output-dir: removed 2 files of an earlier job with more ranks from {logs}\n"
+    );
+    assert_eq!((outcome.stderr, outcome.code), (said, 0));
+    let mut names: Vec<_> = std::fs::read_dir(&logs)
+        .unwrap()
+        .map(|one| one.unwrap().file_name())
+        .collect();
+    names.sort();
+    let expected = [
+        "rank-0.stderr",
+        "rank-0.stdout",
+        "rank-1.stderr",
+        "rank-1.stdout",
+        "rank-2.notes",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn rank() {
+    common::play(&[("member", || drop(common::join()))]);
+}
+
+#[test]
+fn the_staging_that_ranks_are_given_is_that_of_the_job() {
+    let words = common::rank_of("member", "2", &["--env", "COBRE_SHM_STAGING=8K"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = run(&words);
+    assert_eq!((outcome.stderr.as_str(), outcome.code), ("", 0));
+    // The launcher founds the job, so it reads it.
+    let words = common::rank_of("member", "2", &["--env", "COBRE_SHM_STAGING=8X"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = run(&words);
+    assert_eq!(outcome.code, 1);
+    let said = "cobre-launch: COBRE_SHM_STAGING=\"8X\" is not valid";
+    assert!(outcome.stderr.starts_with(said), "{}", outcome.stderr);
 }

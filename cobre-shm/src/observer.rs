@@ -1,5 +1,7 @@
 //! The launcher's view of a job: it founds the job, watches its ranks and says how they died.
 
+use std::ffi::OsStr;
+
 use cobre_comm_trait::{Activity, CommError, FailureCause};
 
 pub use crate::memory::layout::LAYOUT_VERSION;
@@ -91,17 +93,19 @@ impl Observer {
     /// # Errors
     /// See [`InitError`].
     pub fn found(name: &str, size: usize) -> Result<Self, InitError> {
-        Self::found_recorded(name, size, None)
+        Self::found_with(name, size, None, None)
     }
 
-    /// The same for a job that is recorded, if `recording` is given.
+    /// The same for a job that is recorded, if `recording` is given, and that has the staging which
+    /// `staging` asks for, if that is given: a value of `COBRE_SHM_STAGING`.
     ///
     /// # Errors
     /// See [`InitError`].
-    pub fn found_recorded(
+    pub fn found_with(
         name: &str,
         size: usize,
         recording: Option<Recording>,
+        staging: Option<&OsStr>,
     ) -> Result<Self, InitError> {
         let invalid = |variable, value, expected| InitError::InvalidVariable {
             variable,
@@ -114,7 +118,7 @@ impl Observer {
             let expected = format!("from 1 to {MAX_RANKS} ranks");
             return Err(invalid(SIZE_VAR, size.to_string(), expected));
         }
-        let staging = config::staging_from_env()?;
+        let staging = staging.map_or_else(config::staging_from_env, config::staging)?;
         let (control, named) = forming::found(name, size, staging, true, recording)?;
         Ok(Self {
             control,

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 fn spans_stand_around_the_collectives_made_in_them() {
     let name = cobre_shm::random_job_name();
     let recording = Some(Recording { trace_events: 100 });
-    let observer = Observer::found_recorded(&name, 1, recording).unwrap();
+    let observer = Observer::found_with(&name, 1, recording, None).unwrap();
     let mut config = Config::new(&name, 0, 1);
     config.launcher = Some(std::process::id());
     let comm = ShmComm::form(&config).unwrap();

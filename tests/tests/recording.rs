@@ -18,7 +18,7 @@ fn recorded(
     body: impl Fn(&ShmComm, &Observer) + Sync,
 ) -> Vec<Option<RankRecord>> {
     let name = job_name();
-    let mut observer = Observer::found_recorded(&name, RANKS, recording).unwrap();
+    let mut observer = Observer::found_with(&name, RANKS, recording, None).unwrap();
     run_ranks(RANKS, |rank, _| {
         let mut config = config(&name, rank, RANKS);
         config.launcher = Some(std::process::id());
@@ -154,7 +154,7 @@ fn records_that_there_is_no_room_for_are_refused_at_once() {
     let recording = Recording {
         trace_events: MAX_TRACE_EVENTS,
     };
-    let error = Observer::found_recorded(&name, MAX_RANKS, Some(recording)).unwrap_err();
+    let error = Observer::found_with(&name, MAX_RANKS, Some(recording), None).unwrap_err();
     assert!(matches!(error, InitError::NoRoom { .. }), "{error}");
     assert!(error.to_string().contains("record fewer events"), "{error}");
     assert_eq!(left_behind(&name), [""; 0]);

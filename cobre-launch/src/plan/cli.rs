@@ -23,6 +23,7 @@ Examples:
   cobre-launch -n 1 ./master : -n 3 ./worker  two programs, one job of four ranks
   cobre-launch -n 4 --label --timeout 10m ./solver case/
   cobre-launch -n 4 --env RUST_LOG=info --output-dir logs ./solver case/
+  cobre-launch -n 4 --substitute ./solver --seed {rank}
   cobre-launch -n 4 --dry-run ./solver case/  show what would be started
 
 Everything after PROGRAM belongs to PROGRAM, options too. A `:` alone begins another
@@ -121,6 +122,13 @@ pub(crate) struct JobArgs {
     /// What ranks get to clean up after a failure or a timeout before SIGKILL: 500ms, 2s, 1h30m.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "2s")]
     pub(crate) kill_grace: Duration,
+    /// Replace {rank} and {size} in the program's name and arguments by the numbers; {{rank}} stays as
+    /// {rank}. In --env, --wdir and --output-dir they are replaced in any case.
+    #[arg(long)]
+    pub(crate) substitute: bool,
+    /// Also set RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE, as torchrun does.
+    #[arg(long)]
+    pub(crate) torch_env: bool,
     /// Leave RAYON_NUM_THREADS and OMP_NUM_THREADS alone (otherwise, unless set: the rank's
     /// share of the usable cores).
     #[arg(long)]

@@ -310,7 +310,20 @@ const TABLE: &[Foreign] = &[
     foreign(
         &["-K", "--kill-on-bad-exit"],
         0,
-        Only(&["", "1"], "a failure ends the job"),
+        Only(
+            &["", "1"],
+            "a failure ends the job; --keep-going lets the other ranks run on",
+        ),
+    ),
+    foreign(
+        &[
+            "--continuous",
+            "--enable-recovery",
+            "-disable-auto-cleanup",
+            "--disable-auto-cleanup",
+        ],
+        0,
+        Same("--keep-going"),
     ),
     foreign(&["--do-not-launch"], 0, Same("--dry-run")),
     foreign(

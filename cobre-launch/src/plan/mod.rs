@@ -6,29 +6,30 @@ pub(crate) mod cores;
 mod foreign;
 pub(crate) mod program;
 pub(crate) mod recording;
+pub(crate) mod template;
 mod words;
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cobre_comm_trait::block_range;
-use cobre_shm::{BACKEND_VAR, LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_VAR};
+use cobre_shm::{LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_VAR, STAGING_VAR};
 
 use nix::sched::CpuSet;
-use nix::unistd::{AccessFlags, access};
 
 use crate::error::LaunchError;
 use crate::plan::binding::{BindingArgs, Bindings};
-use crate::plan::cli::{Segment, StdinMode};
+use crate::plan::cli::{JobArgs, Segment, StdinMode};
+use crate::plan::program::Program;
 use crate::plan::recording::RecordingArgs;
 
 /// The variables that say who a rank is: nobody else may set them.
 const IDENTITY: [&str; 5] = [NAME_VAR, RANK_VAR, SIZE_VAR, LAUNCHER_VAR, ATTEMPT_VAR];
 /// How often the job has been started before.
 const ATTEMPT_VAR: &str = "COBRE_LAUNCH_ATTEMPT";
+/// What torchrun calls rank and size; all ranks are on one node.
+const TORCH: [&str; 4] = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"];
 const THREADS: [&str; 2] = ["OMP_NUM_THREADS", "RAYON_NUM_THREADS"];
 
 /// A job, ready to be started.
@@ -40,6 +41,10 @@ pub(crate) struct Plan {
     pub(crate) cores: usize,
     pub(crate) binding: BindingArgs,
     pub(crate) recording: RecordingArgs,
+    /// What the founder is told of `COBRE_SHM_STAGING`, if `--env` does.
+    pub(crate) staging: Option<OsString>,
+    /// Ranks get the variables of torchrun too.
+    pub(crate) torch_env: bool,
     pub(crate) label: bool,
     pub(crate) output_dir: Option<PathBuf>,
     pub(crate) stdin: StdinMode,
@@ -52,18 +57,6 @@ pub(crate) struct Plan {
     pub(crate) kill_grace: Duration,
     pub(crate) dry_run: bool,
     pub(crate) verbose: bool,
-}
-
-/// One of the programs of a job.
-#[derive(Debug)]
-pub(crate) struct Program {
-    /// As the user wrote it.
-    pub(crate) name: OsString,
-    /// What is executed.
-    pub(crate) path: PathBuf,
-    pub(crate) args: Vec<OsString>,
-    pub(crate) env: BTreeMap<OsString, OsString>,
-    pub(crate) folder: Option<PathBuf>,
 }
 
 /// One rank of a job.
@@ -84,15 +77,8 @@ impl Plan {
         env: &dyn Fn(&OsStr) -> Option<OsString>,
         cores: usize,
     ) -> Result<Self, LaunchError> {
-        let mut programs = Vec::new();
-        let mut counts = Vec::new();
-        let mut job = None;
-        for segment in segments {
-            counts.push(segment.group.ranks.unwrap_or(cores));
-            job.get_or_insert(segment.job);
-            programs.push(Program::new(segment.group, segment.command, env)?);
-        }
-        let job = job.ok_or_else(|| LaunchError::Usage("there is no program".to_owned()))?;
+        let counts = segments.iter().map(|segment| segment.group.ranks);
+        let counts: Vec<usize> = counts.map(|count| count.unwrap_or(cores)).collect();
         let size = counts
             .iter()
             .fold(0, |sum: usize, &n| sum.saturating_add(n));
@@ -101,10 +87,34 @@ impl Plan {
                 "{size} ranks are too many: a job has at most {MAX_RANKS}"
             )));
         }
-        let ranks = counts
-            .iter()
-            .enumerate()
-            .flat_map(|(program, &count)| std::iter::repeat_n(program, count))
+        let mut programs = Vec::new();
+        // Of each rank.
+        let mut which = Vec::new();
+        let mut job = None;
+        for (
+            Segment {
+                group,
+                job: args,
+                command,
+            },
+            count,
+        ) in segments.into_iter().zip(counts)
+        {
+            let substitute = job.get_or_insert(args).substitute;
+            let one_for_all = !program::differs(&group, &command, substitute);
+            let first = which.len();
+            for rank in first..first + count {
+                if rank == first || !one_for_all {
+                    programs.push(Program::new(&group, &command, substitute, rank, size, env)?);
+                }
+                which.push(programs.len() - 1);
+            }
+        }
+        let mut job = job.ok_or_else(|| LaunchError::Usage("there is no program".to_owned()))?;
+        let staging = staging(&programs)?;
+        fill_names_of_files(&mut job, size)?;
+        let ranks = which
+            .into_iter()
             .enumerate()
             .map(|(rank, program)| Rank {
                 program,
@@ -126,6 +136,8 @@ impl Plan {
             cores,
             binding: job.binding,
             recording: job.recording,
+            staging,
+            torch_env: job.torch_env,
             label: job.label,
             output_dir: job.output_dir,
             stdin: job.stdin,
@@ -159,15 +171,24 @@ impl Plan {
     }
 
     /// The variables that tell `rank` who it is.
-    pub(crate) fn identity(&self, rank: usize, job: &Identity) -> [(&'static str, String); 5] {
+    pub(crate) fn identity(&self, rank: usize, job: &Identity) -> Vec<(&'static str, String)> {
         let [name_key, rank_key, size_key, launcher_key, attempt_key] = IDENTITY;
-        [
+        let mut variables = vec![
             (name_key, job.name.clone()),
             (rank_key, rank.to_string()),
             (size_key, self.ranks.len().to_string()),
             (launcher_key, job.launcher.clone()),
             (attempt_key, job.attempt.to_string()),
-        ]
+        ];
+        if self.torch_env {
+            let theirs = TORCH
+                .into_iter()
+                .zip([rank, self.ranks.len(), rank, self.ranks.len()]);
+            let env = &self.program(rank).env;
+            let unset = theirs.filter(|(name, _)| !env.contains_key(OsStr::new(name)));
+            variables.extend(unset.map(|(name, number)| (name, number.to_string())));
+        }
+        variables
     }
 }
 
@@ -202,81 +223,43 @@ impl Identity {
     }
 }
 
-impl Program {
-    fn new(
-        group: crate::plan::cli::GroupArgs,
-        mut command: Vec<OsString>,
-        inherited: &dyn Fn(&OsStr) -> Option<OsString>,
-    ) -> Result<Self, LaunchError> {
-        let mut env = BTreeMap::from([(BACKEND_VAR.into(), "shm".into())]);
-        for setting in group.env {
-            let (name, value) = setting_of(&setting, inherited)?;
-            env.insert(name, value);
-        }
-        let folder = group.wdir;
-        if let Some(folder) = &folder {
-            check_folder(folder)?;
-        }
-        let name = command.remove(0);
-        let search = env
-            .get(OsStr::new("PATH"))
-            .cloned()
-            .or_else(|| inherited(OsStr::new("PATH")));
-        let path = program::find(&name, folder.as_deref().unwrap_or(Path::new("")), search)?;
-        Ok(Self {
-            name,
-            path,
-            args: command,
-            env,
-            folder,
-        })
-    }
-}
-
-/// Whether ranks can start in `folder`.
-fn check_folder(folder: &Path) -> Result<(), LaunchError> {
-    let shown = folder.display();
-    if !folder.is_dir() {
-        let message = format!("--wdir: there is no folder `{shown}`");
-        return Err(LaunchError::Usage(message));
-    }
-    access(folder, AccessFlags::X_OK).map_err(|errno| {
-        let why = errno.desc();
-        LaunchError::Usage(format!("--wdir: `{shown}` cannot be entered: {why}"))
-    })
-}
-
-/// Reads `NAME=VALUE`, or `NAME` for what the launcher itself was given.
-fn setting_of(
-    setting: &OsStr,
-    inherited: &dyn Fn(&OsStr) -> Option<OsString>,
-) -> Result<(OsString, OsString), LaunchError> {
-    let bytes = setting.as_bytes();
-    let (name, value) = match bytes.iter().position(|&byte| byte == b'=') {
-        Some(at) => (
-            OsStr::from_bytes(&bytes[..at]),
-            Some(OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
-        ),
-        None => (setting, inherited(setting)),
-    };
-    let shown = name.to_string_lossy();
-    if name.is_empty() {
-        return Err(LaunchError::Usage(format!(
-            "--env '{}': expected NAME or NAME=VALUE",
-            setting.to_string_lossy()
-        )));
-    }
-    if IDENTITY.iter().any(|identity| name == *identity) {
-        return Err(LaunchError::Usage(format!(
-            "--env {shown}: the launcher sets this variable for each rank"
-        )));
-    }
-    match value {
-        Some(value) => Ok((name.to_owned(), value)),
-        None => Err(LaunchError::Usage(format!(
-            "--env {shown}: {shown} is not set here; give a value with --env {shown}=VALUE"
+/// What `--env` says about the staging of the job, which is one for all programs.
+fn staging(programs: &[Program]) -> Result<Option<OsString>, LaunchError> {
+    let said = |program: &Program| program.env.get(OsStr::new(STAGING_VAR)).cloned();
+    let mut values: Vec<OsString> = programs.iter().filter_map(said).collect();
+    values.dedup();
+    match &values[..] {
+        [] | [_] => Ok(values.pop()),
+        [one, other, ..] => Err(LaunchError::Usage(format!(
+            "--env {STAGING_VAR}: it is for the whole job, but one program has `{}` and another \
+             has `{}`",
+            one.display(),
+            other.display()
         ))),
     }
+}
+
+/// Fills in the size in names of files that the job has one of.
+fn fill_names_of_files(job: &mut JobArgs, size: usize) -> Result<(), LaunchError> {
+    let files = [
+        ("--report", &mut job.report),
+        ("--profile", &mut job.recording.profile),
+        ("--trace", &mut job.recording.trace),
+    ];
+    for (option, file) in files {
+        let Some(path) = file else {
+            continue;
+        };
+        if template::differs(path.as_os_str()) {
+            return Err(LaunchError::Usage(format!(
+                "{option} {}: one file is for all ranks, so {{rank}} has no value in its name \
+                 ({{size}} has; {{{{rank}}}} stands for {{rank}} itself)",
+                path.display()
+            )));
+        }
+        *path = template::fill(path.as_os_str(), 0, size).into();
+    }
+    Ok(())
 }
 
 fn thread_env(

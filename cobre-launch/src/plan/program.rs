@@ -1,13 +1,129 @@
-//! Finding programs before anything is started.
+//! The programs of a job, found before anything is started.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use cobre_shm::BACKEND_VAR;
 use nix::unistd::{AccessFlags, access};
 
 use crate::error::LaunchError;
+use crate::plan::cli::GroupArgs;
+use crate::plan::{IDENTITY, template};
+
+/// One of the programs of a job.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// As the user wrote it.
+    pub(crate) name: OsString,
+    /// What is executed.
+    pub(crate) path: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// Whether ranks with these words get different ones.
+pub(super) fn differs(group: &GroupArgs, command: &[OsString], substitute: bool) -> bool {
+    let env = group.env.iter().map(OsString::as_os_str);
+    let folder = group.wdir.iter().map(|folder| folder.as_os_str());
+    let command = command
+        .iter()
+        .filter(|_| substitute)
+        .map(OsString::as_os_str);
+    env.chain(folder).chain(command).any(template::differs)
+}
+
+impl Program {
+    /// What `rank` of `size` ranks executes for these words; `{rank}` and `{size}` in `command` are
+    /// numbers if `substitute` is set.
+    pub(super) fn new(
+        group: &GroupArgs,
+        command: &[OsString],
+        substitute: bool,
+        rank: usize,
+        size: usize,
+        inherited: &dyn Fn(&OsStr) -> Option<OsString>,
+    ) -> Result<Self, LaunchError> {
+        let mut env = BTreeMap::from([(BACKEND_VAR.into(), "shm".into())]);
+        for setting in &group.env {
+            let setting = template::fill(setting, rank, size);
+            let (name, value) = setting_of(&setting, inherited)?;
+            env.insert(name, value);
+        }
+        let folder = group.wdir.as_deref().map(Path::as_os_str);
+        let folder = folder.map(|folder| PathBuf::from(template::fill(folder, rank, size)));
+        if let Some(folder) = &folder {
+            check_folder(folder)?;
+        }
+        let mut words = command.iter().map(|word| match substitute {
+            true => template::fill(word, rank, size),
+            false => word.clone(),
+        });
+        // Clap wants one.
+        let name = words.next().unwrap_or_default();
+        let search = env
+            .get(OsStr::new("PATH"))
+            .cloned()
+            .or_else(|| inherited(OsStr::new("PATH")));
+        let path = find(&name, folder.as_deref().unwrap_or(Path::new("")), search)?;
+        Ok(Self {
+            name,
+            path,
+            args: words.collect(),
+            env,
+            folder,
+        })
+    }
+}
+
+/// Whether ranks can start in `folder`.
+fn check_folder(folder: &Path) -> Result<(), LaunchError> {
+    let shown = folder.display();
+    if !folder.is_dir() {
+        let message = format!("--wdir: there is no folder `{shown}`");
+        return Err(LaunchError::Usage(message));
+    }
+    access(folder, AccessFlags::X_OK).map_err(|errno| {
+        let why = errno.desc();
+        LaunchError::Usage(format!("--wdir: `{shown}` cannot be entered: {why}"))
+    })
+}
+
+/// Reads `NAME=VALUE`, or `NAME` for what the launcher itself was given.
+fn setting_of(
+    setting: &OsStr,
+    inherited: &dyn Fn(&OsStr) -> Option<OsString>,
+) -> Result<(OsString, OsString), LaunchError> {
+    let bytes = setting.as_bytes();
+    let (name, value) = match bytes.iter().position(|&byte| byte == b'=') {
+        Some(at) => (
+            OsStr::from_bytes(&bytes[..at]),
+            Some(OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
+        ),
+        None => (setting, inherited(setting)),
+    };
+    let shown = name.to_string_lossy();
+    if name.is_empty() {
+        return Err(LaunchError::Usage(format!(
+            "--env '{}': expected NAME or NAME=VALUE",
+            setting.to_string_lossy()
+        )));
+    }
+    if IDENTITY.iter().any(|identity| name == *identity) {
+        return Err(LaunchError::Usage(format!(
+            "--env {shown}: the launcher sets this variable for each rank"
+        )));
+    }
+    match value {
+        Some(value) => Ok((name.to_owned(), value)),
+        None => Err(LaunchError::Usage(format!(
+            "--env {shown}: {shown} is not set here; give a value with --env {shown}=VALUE"
+        ))),
+    }
+}
 
 /// What a process that starts in `folder` (empty: here) with this PATH executes for `program`.
 ///

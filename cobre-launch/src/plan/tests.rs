@@ -77,3 +77,76 @@ fn settings_are_checked() {
         assert!(error.to_string().contains(expected), "{line}: {error}");
     }
 }
+
+#[test]
+fn names_in_braces_are_the_launchers_before_the_program_and_the_programs_behind_it() {
+    let line = "-n 2 --env A={rank}/{size} --wdir / --report r{size} sh {rank} : -n 1 sh {size}";
+    let job = plan(line, &[], 1).unwrap();
+    let values: Vec<_> = (0..2)
+        .map(|rank| job.program(rank).env[OsStr::new("A")].clone())
+        .collect();
+    assert_eq!(values, ["0/3", "1/3"]);
+    assert_eq!(job.program(1).args, ["{rank}"]);
+    assert_eq!(job.report.as_deref(), Some(std::path::Path::new("r3")));
+    let job = plan(&format!("--substitute {line}"), &[], 1).unwrap();
+    assert_eq!(job.program(1).args, ["1"]);
+    assert_eq!(job.program(2).args, ["3"]);
+    // Ranks that are alike share a program.
+    assert_eq!(job.programs.len(), 3);
+    for line in [
+        "--report r{rank} true",
+        "--trace {rank}.json true",
+        "--profile=p{rank} true",
+    ] {
+        let error = plan(line, &[], 1).unwrap_err();
+        assert_eq!(error.exit().code(), 2);
+        assert!(
+            error.to_string().contains("one file is for all ranks"),
+            "{error}"
+        );
+    }
+    let error = plan("-n 2 --wdir /no/{rank} true", &[], 1)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("/no/0"), "{error}");
+}
+
+#[test]
+fn staging_is_one_for_the_whole_job() {
+    let staging = |line: &str| plan(line, &[], 1).map(|plan| plan.staging);
+    assert_eq!(staging("-n 1 true").unwrap(), None);
+    let one = "-n 1 --env COBRE_SHM_STAGING=1M true : -n 2 true";
+    assert_eq!(staging(one).unwrap(), Some("1M".into()));
+    let two = "-n 1 --env COBRE_SHM_STAGING=1M true : -n 2 --env COBRE_SHM_STAGING=2M true";
+    let error = staging(two).unwrap_err();
+    assert_eq!(error.exit().code(), 2);
+    assert!(
+        error.to_string().contains("`1M` and another has `2M`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_variables_of_torchrun_are_set_on_request_and_unless_the_user_did() {
+    use super::Identity;
+    let of = |line: &str| {
+        let identity = plan(line, &[("RANK", "7")], 1)
+            .unwrap()
+            .identity(1, &Identity::example());
+        let theirs = identity
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("COBRE"));
+        theirs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("-n 2 true"), <[&str; 0]>::default());
+    let all = [
+        "RANK=1",
+        "WORLD_SIZE=2",
+        "LOCAL_RANK=1",
+        "LOCAL_WORLD_SIZE=2",
+    ];
+    assert_eq!(of("-n 2 --torch-env true"), all);
+    assert_eq!(of("-n 2 --torch-env --env RANK=9 true"), all[1..]);
+}

@@ -3,11 +3,12 @@
 use cobre_comm_trait::{CommError, FailureCause};
 use cobre_shm::board::Progress;
 use cobre_shm::observer::{NotFormed, Observer};
-use cobre_shm::recording::{RankRecord, Recording};
+use cobre_shm::recording::RankRecord;
 
 pub(crate) use cobre_shm::observer::Membership;
 
 use crate::error::LaunchError;
+use crate::plan::Plan;
 use crate::watch::scene::{Doing, Place};
 
 /// The job that this launcher founded.
@@ -20,13 +21,12 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Founds the job `name` of `size` ranks, which record what `recording` says.
-    pub(crate) fn found(
-        name: String,
-        size: usize,
-        recording: Option<Recording>,
-    ) -> Result<Self, LaunchError> {
-        let observer = Observer::found_recorded(&name, size, recording).map_err(Box::new)?;
+    /// Founds the job `name` for the ranks of `plan`.
+    pub(crate) fn found(name: String, plan: &Plan) -> Result<Self, LaunchError> {
+        let size = plan.ranks.len();
+        let recording = plan.recording.recording();
+        let staging = plan.staging.as_deref();
+        let observer = Observer::found_with(&name, size, recording, staging).map_err(Box::new)?;
         Ok(Self {
             name,
             size,

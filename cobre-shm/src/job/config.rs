@@ -1,7 +1,7 @@
 //! What the environment says about the job, checked.
 
 use core::time::Duration;
-use std::env;
+use std::{env, ffi::OsStr};
 
 use crate::{
     duration,
@@ -277,8 +277,13 @@ pub(crate) fn interleave_from_env() -> Result<bool, InitError> {
 pub(crate) fn staging_from_env() -> Result<usize, InitError> {
     match env::var_os(STAGING_VAR) {
         None => Ok(DEFAULT_STAGING),
-        Some(value) => bytes(STAGING_VAR, &value.to_string_lossy()),
+        Some(value) => staging(&value),
     }
+}
+
+/// The staging size that this value of `COBRE_SHM_STAGING` asks for.
+pub(crate) fn staging(value: &OsStr) -> Result<usize, InitError> {
+    bytes(STAGING_VAR, &value.to_string_lossy())
 }
 
 fn status_interval(value: &str) -> Result<Option<Duration>, InitError> {
