@@ -43,14 +43,18 @@ pub(crate) fn die_with_parent(command: &mut Command, parent: Pid, inheritance: I
         let (soft, hard) = inheritance.open_files;
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         inheritance.mask.thread_set_mask()?;
-        // SAFETY: no handlers of ours: the launcher has none, so these are SIG_DFL or SIG_IGN.
-        unsafe {
-            signal(Signal::SIGXFSZ, inheritance.on_file_size)?;
-            signal(Signal::SIGCHLD, inheritance.on_children)?;
-            // The standard library has made it SIG_DFL, without knowing what it was.
-            if PIPE_WAS_IGNORED.load(Ordering::Relaxed) {
-                signal(Signal::SIGPIPE, SigHandler::SigIgn)?;
-            }
+        // The standard library has made SIGPIPE SIG_DFL, without knowing what it was.
+        let on_pipe = match PIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+            true => SigHandler::SigIgn,
+            false => SigHandler::SigDfl,
+        };
+        for (number, handler) in [
+            (Signal::SIGXFSZ, inheritance.on_file_size),
+            (Signal::SIGCHLD, inheritance.on_children),
+            (Signal::SIGPIPE, on_pipe),
+        ] {
+            // SAFETY: no handler of ours: the launcher has none, so this is SIG_DFL or SIG_IGN.
+            unsafe { signal(number, handler) }?;
         }
         Ok(())
     };
@@ -140,7 +144,9 @@ pub(crate) fn pending() -> nix::Result<SigSet> {
     // SAFETY: `set` is a valid place for what is told.
     Errno::result(unsafe { libc::sigpending(set.as_mut_ptr()) })?;
     // SAFETY: zeros are a valid value, and the call has written another.
-    Ok(unsafe { SigSet::from_sigset_t_unchecked(set.assume_init()) })
+    let set = unsafe { set.assume_init() };
+    // SAFETY: the kernel has filled it.
+    Ok(unsafe { SigSet::from_sigset_t_unchecked(set) })
 }
 
 /// Makes a file that has become too long an error where it is written, instead of this process' end.

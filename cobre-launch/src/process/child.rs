@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_stopped_child_is_continued_and_waited_for() {
-        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = number(child.id());
         assert!(!is_stopped(pid));
         kill(pid, Signal::SIGSTOP).unwrap();
@@ -93,5 +93,6 @@ mod tests {
         // Continued, it ends.
         wait_for(pid);
         assert!(!is_ours(pid));
+        assert!(child.wait().is_err(), "it is reaped");
     }
 }
