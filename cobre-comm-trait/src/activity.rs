@@ -2,7 +2,7 @@
 
 use core::{fmt, time::Duration};
 
-use crate::Call;
+use crate::{Call, text};
 
 /// What a rank is doing, as its peers and a launcher can see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,8 @@ impl fmt::Display for Activity {
             Self::Computing { last } => ("has been computing since".to_owned(), last),
             Self::Calling { call } => ("is inside".to_owned(), call),
             Self::Waiting { call, peer, time } => {
-                let doing = format!("has waited {time:.1?} for rank {peer} in");
+                let time = text::duration(*time);
+                let doing = format!("has waited {time} for rank {peer} in");
                 (doing, call)
             }
         };

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::{Activity, ReduceOp};
+use crate::{Activity, ReduceOp, text};
 
 /// A collective operation, as errors and reports name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,7 +183,7 @@ impl core::fmt::Display for FailureCause {
 #[non_exhaustive]
 pub enum CommError {
     /// A buffer, or one of the arrays that describe it, has the wrong length.
-    #[error("{operation}: `{buffer}` must have {expected} elements, but has {actual}")]
+    #[error("{operation}: `{buffer}` must have {}, but has {actual}", text::count(*.expected, "element"))]
     InvalidBufferSize {
         /// The call.
         operation: Operation,
@@ -261,7 +261,8 @@ pub enum CommError {
     /// A rank waited longer than it was allowed to. Nobody has died: who is missing is slow, stopped,
     /// or waits for something else.
     #[error(
-        "{operation}: rank {rank} gave up after {waited:.1?}, waiting for {}",
+        "{operation}: rank {rank} gave up after {}, waiting for {}",
+        text::duration(*.waited),
         who_is_missing(missing, *.more)
     )]
     Timeout {
@@ -307,7 +308,7 @@ pub enum CommError {
     ///
     /// Not final: every rank gets it (the message may differ), nothing was allocated, and the
     /// communicator goes on.
-    #[error("shared memory of {requested_bytes} bytes cannot be allocated: {message}")]
+    #[error("shared memory of {} cannot be allocated: {message}", text::bytes(*.requested_bytes as u64))]
     AllocationFailed {
         /// The size wanted; `usize::MAX` if it does not fit the address space.
         requested_bytes: usize,
@@ -405,9 +406,9 @@ mod tests {
         };
         assert_eq!(
             timeout.to_string(),
-            "barrier: rank 0 gave up after 2.0s, waiting for rank 2 (pid 41), which has been \
+            "barrier: rank 0 gave up after 2.00 s, waiting for rank 2 (pid 41), which has been \
              computing since allreduce(f64[3], Sum) as operation 7 at src/cuts.rs:7; rank 3 (pid \
-             42), which has waited 1.5s for rank 2 in barrier(f64[3], Sum) as operation 7; 1 more"
+             42), which has waited 1.50 s for rank 2 in barrier(f64[3], Sum) as operation 7; 1 more"
         );
     }
 }

@@ -15,6 +15,7 @@
 //! | what a reduction computes, to the bit | [`Reducible`], [`ReduceOp`] |
 //! | everything that can go wrong, as data | [`CommError`] |
 //! | the checks and the suite every backend shares | [`check`], `conformance` (feature) |
+//! | how messages show numbers, and text that others wrote | [`text`] |
 //!
 //! No operating system and no `unsafe` here.
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@ mod reduce;
 mod reduction;
 mod rows;
 mod shared_memory;
+pub mod text;
 
 pub use activity::Activity;
 pub use communicator::Communicator;

@@ -46,10 +46,10 @@ fn a_tiny_dev_shm_has_room_for_a_small_job() {
     assert_says(
         &heard,
         &[
-            "cannot reserve 4222976 bytes",
-            "/dev/shm has 65536 bytes left",
+            "cannot reserve 4.22 MB",
+            "/dev/shm has 65.5 kB left",
             "--shm-size",
-            "COBRE_SHM_STAGING lower (now 4194304 bytes)",
+            "COBRE_SHM_STAGING lower (now 4.19 MB)",
         ],
     );
     let (end, heard) = job(&tiny, "2", "1", &WORK);
@@ -64,7 +64,7 @@ fn a_window_that_does_not_fit_is_refused_on_every_rank_and_the_job_goes_on() {
     };
     let (end, heard) = job(&small, "2", "4M", &WORK);
     assert_eq!(end, End::Code(1), "{heard}");
-    assert_says(&heard, &["cannot reserve", "has 1048576 bytes left"]);
+    assert_says(&heard, &["cannot reserve", "has 1.05 MB left"]);
     // 8 MB in a megabyte; one that fits; one beyond any memory; and all that is not a disaster.
     let steps = [
         "region:1000000",
@@ -76,15 +76,11 @@ fn a_window_that_does_not_fit_is_refused_on_every_rank_and_the_job_goes_on() {
     let (end, heard) = job(&small, "3", "256K", &steps);
     assert_eq!(end, End::Code(0), "{heard}");
     assert_eq!(
-        heard.matches("8000000 bytes cannot be allocated").count(),
+        heard.matches("8.00 MB cannot be allocated").count(),
         3,
         "{heard}"
     );
-    assert_eq!(
-        heard.matches("8000000000000000 bytes cannot be").count(),
-        3,
-        "{heard}"
-    );
+    assert_eq!(heard.matches("8.00 PB cannot be").count(), 3, "{heard}");
     assert_eq!(heard.matches("/dev/shm has ").count(), 6, "{heard}");
     assert_eq!(heard.matches("ok publish").count(), 3, "{heard}");
     assert_eq!(heard.matches("ok barrier").count(), 3, "{heard}");
@@ -101,7 +97,7 @@ fn a_full_dev_shm_is_an_error() {
         assert_eq!(end, End::Code(1), "{heard}");
         assert_says(
             &heard,
-            &["cannot reserve", "/dev/shm has 0 bytes left", "--shm-size"],
+            &["cannot reserve", "/dev/shm has 0 B left", "--shm-size"],
         );
     }
 }
@@ -201,11 +197,11 @@ fn a_memory_cgroup_that_is_too_small_is_an_error_and_not_a_kill() {
     let (end, heard) = run("1M", &["region:20000000", "barrier"]);
     assert_eq!(end, End::Code(0), "{heard}");
     assert_eq!(
-        heard.matches("160000000 bytes cannot be allocated").count(),
+        heard.matches("160 MB cannot be allocated").count(),
         2,
         "{heard}"
     );
-    assert_says(&heard, &["the memory cgroup", "bytes left"]);
+    assert_says(&heard, &["the memory cgroup", "B left"]);
     assert_eq!(heard.matches("ok barrier").count(), 2, "{heard}");
 }
 

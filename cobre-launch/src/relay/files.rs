@@ -6,10 +6,11 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use cobre_comm_trait::text::count;
+
 use crate::error::LaunchError;
 use crate::plan::{Plan, template};
 use crate::report;
-use crate::report::text::count;
 
 /// A rank's output streams, as files and reports name them.
 pub(crate) const STREAMS: [&str; 2] = ["stdout", "stderr"];

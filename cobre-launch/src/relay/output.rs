@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use cobre_comm_trait::text::{clean, clean_lines};
 use nix::poll::PollFlags;
 
 use crate::plan::Plan;
@@ -146,10 +147,11 @@ impl Output {
         self.lost
     }
 
-    /// Says something of the launcher's own on standard error: whole lines.
+    /// Says something of the launcher's own on standard error: whole lines, cleaned of what would
+    /// control a terminal.
     pub(crate) fn say(&mut self, text: &str) {
         if let Some(sink) = self.sinks.last_mut() {
-            sink.add(Source::Launcher, text.as_bytes());
+            sink.add(Source::Launcher, clean_lines(text).as_bytes());
         }
     }
 
@@ -167,7 +169,7 @@ impl Output {
         };
         match sink.columns() {
             // One column stays free, since a full line is followed by another.
-            Some(columns) => sink.set_footer(line.chars().take(columns - 1).collect()),
+            Some(columns) => sink.set_footer(clean(line).chars().take(columns - 1).collect()),
             None => self.say(&format!("cobre-launch: {line}\n")),
         }
     }

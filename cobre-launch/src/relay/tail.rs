@@ -1,5 +1,7 @@
 //! The last lines of a stream, for the report.
 
+use cobre_comm_trait::text::clean_lines;
+
 /// More than any report shows.
 const KEPT: usize = 16 * 1024;
 /// How much of a very long line is shown.
@@ -37,8 +39,8 @@ impl Tail {
                     .unwrap_or("");
                 let end = line.char_indices().nth(WIDTH);
                 match end {
-                    None => line.to_owned(),
-                    Some((end, _)) => format!("{}...", &line[..end]),
+                    None => clean_lines(line).into_owned(),
+                    Some((end, _)) => format!("{}...", clean_lines(&line[..end])),
                 }
             })
             .collect()
@@ -67,6 +69,14 @@ mod tests {
         assert_eq!(
             lines("\u{1b}[31mred\u{1b}[0m\n10%\r20%\r\n"),
             ["red", "20%"]
+        );
+    }
+
+    #[test]
+    fn what_would_mislead_is_made_visible() {
+        assert_eq!(
+            lines("\u{202e}a\u{7}\n\tb\u{9b}31m\n"),
+            [r"\u{202e}a", "\tb\\u{9b}31m"]
         );
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use cobre_comm_trait::{CommError, FailureCause};
+use cobre_comm_trait::{CommError, FailureCause, text};
 use cobre_shm::duration;
 use cobre_shm::observer::NotFormed;
 use nix::sys::signal::Signal;
@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::process::signal;
 use crate::relay::files::STREAMS;
 use crate::relay::output::Output;
-use crate::report::text::{count, list, paragraph};
+use crate::report::text::paragraph;
 use crate::report::verdict::{End, Facts, RankEnd, Verdict, common_code, named};
 use crate::watch::ending::Reason;
 use crate::watch::job::Membership;
@@ -127,7 +127,7 @@ impl Known<'_> {
         format!(
             "cobre-launch: {} could not be killed and may go on (pid {}): another user's process, or one \
              that hangs in the kernel\n",
-            list(self.unkilled),
+            text::ranks(self.unkilled),
             pids.join(", ")
         )
     }
@@ -151,7 +151,7 @@ impl Known<'_> {
                 let late = self.ranks(|end| end.by_launcher);
                 let mut text = format!(
                     "cobre-launch: the job did not end within {limit} (--timeout); {} still ran\n",
-                    list(&late)
+                    text::ranks(&late)
                 );
                 text.push_str(&self.stuck());
                 let _ = writeln!(text, "  exit code {code}");
@@ -238,7 +238,10 @@ impl Known<'_> {
         text.push_str(&self.others((!alike).then_some(cause.rank)));
         let ended = self.ranks(|end| end.by_launcher);
         if !ended.is_empty() {
-            text.push_str(&paragraph(2, &format!("{} had to be ended", list(&ended))));
+            text.push_str(&paragraph(
+                2,
+                &format!("{} had to be ended", text::ranks(&ended)),
+            ));
         }
         let _ = writeln!(text, "  exit code {code}");
         text
@@ -388,7 +391,7 @@ fn each_failure(ends: &[RankEnd], received: &[Signal]) -> Option<String> {
     let mut text = match some == all {
         true => format!(
             "cobre-launch: {} failed (--keep-going)\n",
-            count(all, "rank")
+            text::count(all, "rank")
         ),
         false => format!("cobre-launch: {some} of {all} ranks failed (--keep-going)\n"),
     };
@@ -413,7 +416,7 @@ fn each_failure(ends: &[RankEnd], received: &[Signal]) -> Option<String> {
         who[at].push(end.rank);
     }
     for (how, ranks) in kinds.iter().zip(&who) {
-        text.push_str(&paragraph(2, &format!("{}: {how}", list(ranks))));
+        text.push_str(&paragraph(2, &format!("{}: {how}", text::ranks(ranks))));
     }
     Some(text)
 }

@@ -10,27 +10,38 @@ pub(crate) mod shell;
 pub(crate) mod text;
 pub(crate) mod verdict;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
+
+use cobre_comm_trait::text::{clean, clean_lines, count};
 
 use crate::JobExit;
 use crate::error::LaunchError;
 use crate::plan::{Identity, Plan};
 use crate::process::signal;
 use crate::report::shell::quote;
-use crate::report::text::count;
 use crate::report::verdict::{End, RankEnd};
 
 /// Says what is wrong with the command line.
 pub(crate) fn usage(error: &clap::Error) -> JobExit {
     // Without standard error there is nobody to tell.
-    let _ = error.print();
+    let _ = print_clean(error);
     JobExit::Usage
+}
+
+/// In colours, unless it quotes what would control the terminal.
+fn print_clean(error: &clap::Error) -> io::Result<()> {
+    let text = error.to_string();
+    match clean_lines(&text) {
+        Cow::Borrowed(_) => error.print(),
+        Cow::Owned(clean) => patient::write(io::stderr().lock(), clean.as_bytes()),
+    }
 }
 
 /// Says what stopped the launcher.
 pub(crate) fn complain(error: &LaunchError) {
-    say(&format!("cobre-launch: {error}\n"));
+    say(&format!("cobre-launch: {}\n", clean(&error.to_string())));
 }
 
 /// Says what the user should know though nothing is wrong.
@@ -41,7 +52,7 @@ pub(crate) fn note(text: &str) {
 /// Shows what would be started.
 pub(crate) fn dry_run(plan: &Plan, bindings: Option<&str>) -> Result<JobExit, LaunchError> {
     let text = describe_plan(plan) + bindings.unwrap_or_default();
-    match patient::write(io::stdout().lock(), text.as_bytes()) {
+    match patient::write(io::stdout().lock(), clean_lines(&text).as_bytes()) {
         Ok(()) => Ok(JobExit::Success),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(JobExit::BrokenPipe),
         Err(error) => Err(LaunchError::system("writing to standard output")(error)),
@@ -56,7 +67,7 @@ pub(crate) fn bindings(picture: &str) {
 /// Outside of a job, whose output has a place for it.
 pub(crate) fn say(text: &str) {
     // Without standard error there is nobody to tell.
-    let _ = patient::write(io::stderr().lock(), text.as_bytes());
+    let _ = patient::write(io::stderr().lock(), clean_lines(text).as_bytes());
 }
 
 fn describe_plan(plan: &Plan) -> String {

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use cobre_comm_trait::text::is_misleading;
+
 /// `word` for a shell, exactly; with nothing in it that a terminal would obey.
 ///
 /// What is not text, and what controls terminals or the direction of writing, is written as bash, ksh,
@@ -13,7 +15,7 @@ pub(crate) fn quote(word: impl AsRef<OsStr>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
     match word.to_str() {
         Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
-        Some(text) if !text.chars().any(is_control) => {
+        Some(text) if !text.chars().any(is_misleading) => {
             format!("'{}'", text.replace('\'', r"'\''"))
         }
         _ => escape(word.as_bytes()),
@@ -33,7 +35,7 @@ fn escape(bytes: &[u8]) -> String {
                 '\n' => quoted.push_str("\\n"),
                 '\t' => quoted.push_str("\\t"),
                 '\'' | '\\' => quoted.extend(['\\', c]),
-                c if is_control(c) => hex(&mut quoted, c.encode_utf8(&mut [0; 4]).as_bytes()),
+                c if is_misleading(c) => hex(&mut quoted, c.encode_utf8(&mut [0; 4]).as_bytes()),
                 c => quoted.push(c),
             }
         }
@@ -41,12 +43,6 @@ fn escape(bytes: &[u8]) -> String {
     }
     quoted.push('\'');
     quoted
-}
-
-/// Whether a terminal obeys `c`, or shows what follows it elsewhere (Unicode's bidirectional controls).
-fn is_control(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use core::panic::Location;
 
+use cobre_comm_trait::text;
+
 use crate::sync::primitive::{AtomicU32, Ordering, SharedBytes};
 
 /// Call sites remembered per rank.
@@ -39,7 +41,7 @@ impl SiteTable {
         Some(format!("{name}:{}", site.line.load(Ordering::Relaxed)))
     }
 
-    /// The name alone of site `number`, from 1.
+    /// The name alone of site `number`, from 1: cleaned, since anything may have written over it.
     pub(crate) fn name(&self, number: u32) -> Option<String> {
         #![allow(unsafe_code)]
         let site = self.sites.get(number.checked_sub(1)? as usize)?;
@@ -50,7 +52,7 @@ impl SiteTable {
         // once, before `length`, which was seen set (if it is 0 nothing is copied).
         site.name
             .read(|bytes| unsafe { name.as_mut_ptr().copy_from_nonoverlapping(bytes, length) });
-        (length > 0).then(|| String::from_utf8_lossy(&name[..length]).into_owned())
+        (length > 0).then(|| text::clean(&String::from_utf8_lossy(&name[..length])).into_owned())
     }
 
     fn set(&self, place: usize, file: &str, line: u32) {
@@ -131,6 +133,24 @@ impl SiteIndex {
         self.entered += 1;
         self.places[at] = Some((key, self.entered));
         self.entered
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::SiteTable;
+
+    /// A name is what a broken peer may have written over it.
+    #[test]
+    fn names_never_control_a_terminal() {
+        #![allow(unsafe_code)]
+        // SAFETY: atomics and bytes are valid when zero.
+        let table: Box<SiteTable> = Box::new(unsafe { core::mem::zeroed() });
+        table.set(0, "src/\u{1b}]0;X\u{7}\n\u{202e}.rs", 7);
+        assert_eq!(
+            table.get(1).as_deref(),
+            Some(r"src/\u{1b}]0;X\u{7}\n\u{202e}.rs:7")
+        );
     }
 }
 

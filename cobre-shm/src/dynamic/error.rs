@@ -38,5 +38,6 @@ fn list(ranges: &[Range<usize>]) -> String {
         })
         .collect();
     let more = if ranges.len() > SHOWN { ", .." } else { "" };
-    format!("{count} indices ({}{more})", shown.join(", "))
+    let indices = if count == 1 { "index" } else { "indices" };
+    format!("{count} {indices} ({}{more})", shown.join(", "))
 }

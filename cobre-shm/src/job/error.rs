@@ -3,7 +3,7 @@
 use core::{fmt, time::Duration};
 use std::io;
 
-use cobre_comm_trait::CommError;
+use cobre_comm_trait::{CommError, text};
 
 use crate::memory::{layout::Geometry, room};
 
@@ -72,8 +72,8 @@ pub enum InitError {
     },
     /// A rank did not join in time.
     #[error(
-        "rank{} {} of job {name} did not join within {waited:.1?}: every rank from 0 to {} must call init, on one machine where all see one /dev/shm, with the same COBRE_SHM_NAME if you set it; COBRE_SHM_ATTACH_TIMEOUT sets how long to wait",
-        if missing.len() == 1 { "" } else { "s" }, list(missing), size - 1
+        "{} of job {name} did not join within {}: every rank from 0 to {} must call init, on one machine where all see one /dev/shm, with the same COBRE_SHM_NAME if you set it; COBRE_SHM_ATTACH_TIMEOUT sets how long to wait",
+        text::ranks(missing), text::duration(*.waited), size - 1
     )]
     NeverCame {
         /// The job.
@@ -87,7 +87,8 @@ pub enum InitError {
     },
     /// The job's segment did not appear.
     #[error(
-        "job {name} was not found (after {waited:.1?}): either the job has already formed, without this process (each rank joins once), or rank 0 has not been started (or not on this machine, or with another /dev/shm)"
+        "job {name} was not found (after {}): either the job has already formed, without this process (each rank joins once), or rank 0 has not been started (or not on this machine, or with another /dev/shm)",
+        text::duration(*.waited)
     )]
     NotFound {
         /// The job.
@@ -117,7 +118,8 @@ pub enum InitError {
     },
     /// Shared memory is not to be had.
     #[error(
-        "job {name} cannot reserve {wanted} bytes of shared memory: {source}{left}; or set COBRE_SHM_STAGING lower (now {staging} bytes)"
+        "job {name} cannot reserve {} of shared memory: {source}{left}; or set COBRE_SHM_STAGING lower (now {})",
+        text::bytes(*.wanted as u64), text::bytes(*.staging as u64)
     )]
     NoRoom {
         /// The job.
@@ -183,7 +185,10 @@ impl InitError {
         let (records, _) = geometry.record_of(0);
         let mut left = room::left(&source);
         if let bytes @ 1.. = geometry.total_bytes() - records {
-            left += &format!("; record fewer events (now {bytes} bytes of records)");
+            left += &format!(
+                "; record fewer events (now {} of records)",
+                text::bytes(bytes as u64)
+            );
         }
         Self::NoRoom {
             name: name.to_owned(),
@@ -225,9 +230,4 @@ fn already_member(name: &str, pid: u32) -> String {
     format!(
         "process {pid}, from which this one descends, is a rank of job {name}, and this one has inherited its variables: set COBRE_COMM_BACKEND=local to run it alone, or start it with `cobre-launch`"
     )
-}
-
-fn list(ranks: &[usize]) -> String {
-    let numbers: Vec<String> = ranks.iter().map(usize::to_string).collect();
-    numbers.join(", ")
 }

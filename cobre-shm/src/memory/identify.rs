@@ -6,6 +6,8 @@
 use core::mem::offset_of;
 use std::{fs::File, io, os::unix::fs::FileExt};
 
+use cobre_comm_trait::text;
+
 use crate::{
     memory::layout::{FINGERPRINT, Geometry, Header, LAYOUT_VERSION, MAGIC, PAGE},
     recording::Recording,
@@ -35,7 +37,7 @@ pub enum Strange {
     )]
     OtherBuild,
     /// No founder writes such sizes.
-    #[error("its header states {size} ranks and {slot_bytes} bytes of staging each")]
+    #[error("its header states {size} ranks and {} of staging each", text::bytes(*.slot_bytes))]
     Implausible {
         /// The ranks stated.
         size: u32,
@@ -43,7 +45,7 @@ pub enum Strange {
         slot_bytes: u64,
     },
     /// It ends before what its header states.
-    #[error("it has {length} bytes, {wanted} are needed for {ranks} ranks")]
+    #[error("it has {length} bytes, {wanted} are needed for {}", text::count(*.ranks, "rank"))]
     Truncated {
         /// Its length.
         length: u64,

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use cobre_comm_trait::text::bytes;
+
 use crate::sys::{memory, shm};
 
 /// The tightest limit on shared memory.
@@ -78,7 +80,7 @@ fn bytes_left() -> String {
             remedy,
             ..
         } = room;
-        format!("; {place} has {free} bytes left: {remedy}")
+        format!("; {place} has {} left: {remedy}", bytes(free))
     })
 }
 

@@ -6,6 +6,7 @@ mod machines;
 mod options;
 mod place;
 
+use cobre_comm_trait::text;
 use cobre_shm::topology::{self, CpuList, Level, Machine};
 use nix::sched::CpuSet;
 
@@ -13,7 +14,6 @@ pub(crate) use lease::Lease;
 pub(crate) use options::BindingArgs;
 
 use crate::error::LaunchError;
-use crate::report::text;
 use options::BindTo;
 use place::{DoesNotFit, Request};
 

@@ -4,7 +4,7 @@ mod words;
 
 use std::time::Duration;
 
-use cobre_comm_trait::{Call, Operation};
+use cobre_comm_trait::{Call, Operation, text::count};
 use cobre_shm::Activity;
 use serde::Serialize;
 
@@ -120,7 +120,8 @@ impl Doing {
         let operation = operation.unwrap_or_else(|| "an operation".to_owned());
         match self.split {
             Some(Place { number, size }) => {
-                format!("{operation} of split communicator {number} ({size} ranks)")
+                let ranks = count(size, "rank");
+                format!("{operation} of split communicator {number} ({ranks})")
             }
             None => operation,
         }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use cobre_comm_trait::text;
+
 use super::{Doing, What};
-use crate::report::text::{list, paragraph};
+use crate::report::text::paragraph;
 
 /// Ranks that do the same.
 struct Group<'a> {
@@ -53,13 +55,13 @@ fn same(one: &Doing, other: &Doing) -> bool {
 
 impl Group<'_> {
     fn describe(&self) -> String {
-        let mut text = format!("{} {}", list(&self.ranks), self.doing.describe());
+        let mut text = format!("{} {}", text::ranks(&self.ranks), self.doing.describe());
         if !self.peers.is_empty() {
             let peers: Vec<usize> = self.peers.iter().copied().collect();
             text.push_str(&format!(
                 ", waiting {} for {}",
                 span(self.shortest, self.longest),
-                list(&peers)
+                text::ranks(&peers)
             ));
         }
         paragraph(4, &text)
@@ -97,7 +99,10 @@ pub(crate) fn diagnose(scene: &[Doing]) -> String {
         })
         .collect();
     if !missing.is_empty() {
-        text.push_str(&paragraph(2, &format!("missing: {}", list(&missing))));
+        text.push_str(&paragraph(
+            2,
+            &format!("missing: {}", text::ranks(&missing)),
+        ));
     } else if !waited_for.is_empty() {
         text.push_str("  the ranks wait for each other\n");
     }
