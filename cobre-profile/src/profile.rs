@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use cobre_comm_trait::Operation;
+use cobre_comm_trait::{Operation, text::count};
 use cobre_shm::recording::{Histogram, RankRecord, SiteRecord};
 use serde::{Deserialize, Serialize};
+
+use crate::units::share;
 
 /// What marks the file format.
 const FORMAT: &str = "cobre-profile";
 /// Changes when a field changes its meaning or goes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where the time of a job went. All times are in nanoseconds.
 ///
@@ -20,7 +22,7 @@ const VERSION: u32 = 1;
 pub struct Profile {
     /// `cobre-profile`.
     pub format: String,
-    /// 1.
+    /// 2.
     pub version: u32,
     /// What was run.
     pub run: Run,
@@ -68,8 +70,11 @@ pub struct Site {
     pub waiting_ns: u64,
     /// Per rank, how often it came last: found all others there. All 0 for broadcasts.
     pub came_last: Vec<u64>,
-    /// Per rank, the time that the others waited for it.
+    /// Per rank, the time that the others waited in rounds to which it came last.
     pub waited_for_ns: Vec<u64>,
+    /// Per rank, by how much it came later than the one before it, of all calls to which it came
+    /// last: what would have been saved if it had come with that one.
+    pub late_ns: Vec<u64>,
 }
 
 impl Site {
@@ -77,6 +82,20 @@ impl Site {
     #[must_use]
     pub fn copying_ns(&self) -> u64 {
         self.time_ns.saturating_sub(self.waiting_ns)
+    }
+
+    /// The rank whose being last costs most here; `None` if no rank was.
+    #[must_use]
+    pub fn latest(&self) -> Option<usize> {
+        let late = self.late_ns.iter().enumerate();
+        let (rank, late) = late.max_by_key(|&(_, late)| late)?;
+        (*late > 0).then_some(rank)
+    }
+
+    /// The share of the calls to which `rank` came last; `None` where nobody can tell: in broadcasts.
+    pub(crate) fn came_last_share(&self, rank: usize) -> Option<String> {
+        let is_known = self.came_last.iter().any(|&times| times > 0);
+        is_known.then(|| share(self.came_last[rank], self.calls))
     }
 
     /// The place, for people.
@@ -108,7 +127,7 @@ pub struct Rank {
     pub calls: u64,
     /// Bytes that it contributed.
     pub bytes: u64,
-    /// Per peer, the time that it waited for that peer.
+    /// Per peer, the time that it waited in rounds to which that peer came last.
     pub waits_ns: Vec<u64>,
     /// The same over its time.
     pub timeline: Timeline,
@@ -141,7 +160,7 @@ pub enum ReadError {
     #[error("the profile has version {0}, this program reads version {VERSION}")]
     Version(u32),
     /// The lists of ranks contradict each other.
-    #[error("not a profile: it is of {ranks} ranks, but {what} has {len}")]
+    #[error("not a profile: it is of {}, but {what} has {len}", count(*.ranks, "rank"))]
     Ranks {
         /// The number of ranks.
         ranks: usize,
@@ -203,6 +222,7 @@ impl Profile {
             [
                 (name("came_last"), site.came_last.len()),
                 (name("waited_for_ns"), site.waited_for_ns.len()),
+                (name("late_ns"), site.late_ns.len()),
             ]
         });
         let of_ranks = profile.ranks.iter();
@@ -225,7 +245,7 @@ impl Profile {
     /// The times of all ranks together.
     #[must_use]
     pub fn total_ns(&self) -> u64 {
-        self.ranks.iter().map(|rank| rank.elapsed_ns).sum()
+        sum(self.ranks.iter().map(|rank| rank.elapsed_ns))
     }
 }
 
@@ -237,7 +257,7 @@ pub(crate) fn end(record: &RankRecord) -> u64 {
 
 impl Rank {
     fn new(rank: usize, record: &RankRecord, began: u64, size: usize) -> Self {
-        let sum = |of: fn(&SiteRecord) -> u64| record.sites.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&SiteRecord) -> u64| sum(record.sites.iter().map(of));
         let elapsed_ns = end(record) - record.began_ns;
         let (inside, waiting_ns) = (sum(|site| site.time_ns), sum(|site| site.waiting_ns));
         let mut waits_ns = vec![0; size];
@@ -257,6 +277,11 @@ impl Rank {
             waits_ns,
             timeline: Timeline::new(record, elapsed_ns),
         }
+    }
+
+    /// Whether a process has come as this rank.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.left || self.elapsed_ns > 0
     }
 
     fn absent(rank: usize, size: usize) -> Self {
@@ -314,21 +339,22 @@ fn sites(records: &[Option<RankRecord>]) -> Vec<Site> {
                     vec![0; records.len()],
                 )
             });
-            site.bytes += one.bytes;
+            site.bytes = site.bytes.saturating_add(one.bytes);
             site.longest_ns = site.longest_ns.max(one.longest_ns);
-            site.time_ns += one.time_ns;
-            site.waiting_ns += one.waiting_ns;
-            site.came_last[rank] += one.came_last;
+            site.time_ns = site.time_ns.saturating_add(one.time_ns);
+            site.waiting_ns = site.waiting_ns.saturating_add(one.waiting_ns);
+            add(&mut site.came_last[rank..=rank], &[one.came_last]);
             add(&mut site.waited_for_ns, &one.waits_ns);
+            add(&mut site.late_ns, &one.late_ns);
             times.merge(&one.times);
-            calls[rank] += one.calls;
+            add(&mut calls[rank..=rank], &[one.calls]);
         }
     }
     let mut sites: Vec<Site> = merged
         .into_values()
         .map(|(site, times, calls)| Site {
             calls: calls.iter().copied().max().unwrap_or(0),
-            mean_ns: site.time_ns / calls.iter().sum::<u64>().max(1),
+            mean_ns: site.time_ns / sum(calls.iter().copied()).max(1),
             p99_ns: times.quantile(0.99).min(site.longest_ns),
             ..site
         })
@@ -350,11 +376,17 @@ fn empty(operation: Operation, site: Option<&str>, size: usize) -> Site {
         waiting_ns: 0,
         came_last: vec![0; size],
         waited_for_ns: vec![0; size],
+        late_ns: vec![0; size],
     }
 }
 
 fn add(sums: &mut [u64], more: &[u64]) {
     for (sum, more) in sums.iter_mut().zip(more) {
-        *sum += more;
+        *sum = sum.saturating_add(*more);
     }
+}
+
+/// Saturating, like all sums here: they are of what ranks, or whoever wrote over their records, say.
+pub(crate) fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }

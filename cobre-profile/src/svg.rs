@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use cobre_comm_trait::text::clean;
+
 /// A picture under construction.
 #[derive(Debug)]
 pub(crate) struct Svg {
@@ -42,6 +44,22 @@ impl Svg {
         };
     }
 
+    /// One shape that hangs from a line, in steps: each ends at an x and is so high.
+    pub(crate) fn steps(&mut self, [x, y]: [f64; 2], steps: &[[f64; 2]], fill: &str, tip: &str) {
+        if steps.iter().all(|[_, height]| *height < 0.005) {
+            return;
+        }
+        let _ = write!(self.body, r#"<path d="M{x:.2} {y:.2}"#);
+        for [end, height] in steps {
+            let _ = write!(self.body, "V{:.2}H{end:.2}", y + height);
+        }
+        let _ = writeln!(
+            self.body,
+            r#"V{y:.2}Z" fill="{fill}"><title>{}</title></path>"#,
+            escaped(tip)
+        );
+    }
+
     pub(crate) fn text(&mut self, [x, y]: [f64; 2], anchor: Anchor, class: &str, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -68,7 +86,9 @@ impl Svg {
     }
 }
 
+/// Cleaned, because XML has no control characters and a name may come from a file of anybody.
 fn escaped(text: &str) -> String {
+    let text = clean(text);
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -76,8 +96,6 @@ fn escaped(text: &str) -> String {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
-            // XML has no control characters.
-            c if c.is_control() => safe.push(' '),
             c => safe.push(c),
         }
     }

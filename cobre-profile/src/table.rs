@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use cobre_comm_trait::text::{bytes, count};
+
 use crate::profile::{Profile, Rank, Site};
-use crate::units::{bytes, percent, share, time};
+use crate::units::{percent, share, time};
 
 /// Call sites shown; the others are in the data.
 const SITES: usize = 20;
@@ -13,6 +15,9 @@ const PLACE: usize = 36;
 /// The profile as text: call sites, ranks, verdict.
 #[must_use]
 pub fn table(profile: &Profile) -> String {
+    if !profile.ranks.iter().any(Rank::has_joined) {
+        return profile.verdict.join("\n") + "\n";
+    }
     let mut text = format!(
         "profile of {} on {} for {}\n",
         count(profile.ranks.len(), "rank"),
@@ -32,7 +37,7 @@ pub fn table(profile: &Profile) -> String {
         "copy",
         "last",
     ];
-    let sites = shown.iter().map(|site| site_row(profile, site));
+    let sites = shown.iter().map(site_row);
     columns(&mut text, 2, header, sites);
     let hidden = profile.sites.len() - shown.len();
     if hidden > 0 {
@@ -48,9 +53,7 @@ pub fn table(profile: &Profile) -> String {
     text
 }
 
-fn site_row(profile: &Profile, site: &Site) -> [String; 10] {
-    let last = (0..profile.ranks.len()).max_by_key(|&rank| site.came_last[rank]);
-    let last = last.filter(|&rank| site.came_last[rank] > 0 && profile.ranks.len() > 1);
+fn site_row(site: &Site) -> [String; 10] {
     [
         site.operation.clone(),
         end_of(site.place()),
@@ -61,8 +64,9 @@ fn site_row(profile: &Profile, site: &Site) -> [String; 10] {
         time(site.time_ns),
         share(site.waiting_ns, site.time_ns),
         share(site.copying_ns(), site.time_ns),
-        last.map_or(String::new(), |rank| {
-            format!("rank {rank} {}", share(site.came_last[rank], site.calls))
+        site.latest().map_or_else(String::new, |rank| {
+            let times = site.came_last_share(rank).unwrap_or_default();
+            format!("rank {rank} {times}")
         }),
     ]
 }
@@ -77,10 +81,10 @@ fn rank_row(rank: &Rank) -> [String; 8] {
         of_time(rank.copying_ns),
         rank.calls.to_string(),
         bytes(rank.bytes),
-        match (rank.left, rank.elapsed_ns) {
+        match (rank.left, rank.has_joined()) {
             (true, _) => bar(rank),
-            (false, 0) => "never joined".to_owned(),
-            (false, _) => "did not leave".to_owned(),
+            (false, false) => "never joined".to_owned(),
+            (false, true) => "did not leave".to_owned(),
         },
     ]
 }
@@ -89,7 +93,7 @@ fn rank_row(rank: &Rank) -> [String; 8] {
 fn bar(rank: &Rank) -> String {
     let upto = |part| (percent(part, rank.elapsed_ns) / 5.0).round() as usize;
     let compute = upto(rank.computing_ns);
-    let wait = upto(rank.computing_ns + rank.waiting_ns);
+    let wait = upto(rank.computing_ns.saturating_add(rank.waiting_ns));
     (0..20)
         .map(|at| match at {
             _ if at < compute => '#',
@@ -130,9 +134,4 @@ fn end_of(place: &str) -> String {
     }
     let end = place.chars().skip(length + 1 - PLACE);
     std::iter::once('…').chain(end).collect()
-}
-
-fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

@@ -90,7 +90,8 @@ fn the_verdict_names_the_rank_that_the_others_wait_for() {
         "{verdict}"
     );
     assert!(
-        verdict.contains("of the run is spent waiting for it there"),
+        verdict.contains(" after the one before it: ")
+            && verdict.ends_with(" % of the run could be saved"),
         "{verdict}"
     );
 }
@@ -314,6 +315,19 @@ fn the_last_events_of_a_killed_rank_are_in_the_trace() {
         [true, false]
     );
     assert_eq!(profile.run.exit_code, 137);
+}
+
+#[test]
+fn a_program_that_never_joins_is_told() {
+    let mut command = Command::new(LAUNCH);
+    command.args(["-n", "2", "--profile", "true"]);
+    let mut launcher = Process::start("the launcher", &mut command);
+    assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
+    assert_eq!(
+        launcher.heard().trim_end(),
+        "! cobre-launch: no rank joined the job, so nothing was recorded (a program joins with \
+         cobre_shm::init)"
+    );
 }
 
 #[test]

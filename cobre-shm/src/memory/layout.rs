@@ -29,7 +29,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"CobreShm");
 
 /// The version of the control segment: it changes with every change of this module or of a protocol that
 /// its memory carries. The programs of one job must have the same.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 
 /// The most ranks of a job. Failure words have 16 bits for a rank; a thousand ranks on one machine
 /// is more than anybody has cores.

@@ -57,6 +57,8 @@ pub(crate) struct Record<'a> {
     pub(super) fixed: &'a Fixed,
     /// Per row and peer, the time waited.
     waits: &'a [AtomicU64],
+    /// Per row and peer, the part of it in which the peer alone was missing.
+    late: &'a [AtomicU64],
     pub(super) events: &'a [Place],
     size: usize,
 }
@@ -66,6 +68,11 @@ impl<'a> Record<'a> {
     pub(super) fn waits(&self, row: usize) -> &'a [AtomicU64] {
         &self.waits[row * self.size..][..self.size]
     }
+
+    /// The times by which it saw each peer come later than all others there.
+    pub(super) fn late(&self, row: usize) -> &'a [AtomicU64] {
+        &self.late[row * self.size..][..self.size]
+    }
 }
 
 /// Bytes of one rank's record in a job of `size` ranks: whole pages.
@@ -74,9 +81,13 @@ pub(crate) fn record_bytes(size: usize, recording: Recording) -> usize {
     (events_offset(size) + events).next_multiple_of(PAGE)
 }
 
+/// Bytes of the times per row and peer, of either kind.
+fn waits_bytes(size: usize) -> usize {
+    ROWS * size * size_of::<AtomicU64>()
+}
+
 fn events_offset(size: usize) -> usize {
-    let waits = ROWS * size * size_of::<AtomicU64>();
-    (size_of::<Fixed>() + waits).next_multiple_of(align_of::<Place>())
+    (size_of::<Fixed>() + 2 * waits_bytes(size)).next_multiple_of(align_of::<Place>())
 }
 
 /// The record at `offset` of `segment`, of one of `size` ranks.
@@ -92,6 +103,7 @@ pub(crate) fn record_of(
     assert!(offset.is_multiple_of(PAGE));
     let start = segment.at(offset, record_bytes(size, recording));
     let waits = start.wrapping_add(size_of::<Fixed>());
+    let late = waits.wrapping_add(waits_bytes(size));
     let events = start.wrapping_add(events_offset(size));
     // SAFETY: `at` checked the range; a mapping begins on a page and the offset is a multiple of
     // it, so it is aligned. The type consists of atomics and cells, valid for every bit pattern and
@@ -99,11 +111,14 @@ pub(crate) fn record_of(
     let fixed = unsafe { &*start.cast::<Fixed>() };
     // SAFETY: as above: behind the fixed part, whose size is a multiple of the page.
     let waits = unsafe { slice::from_raw_parts(waits.cast(), ROWS * size) };
-    // SAFETY: as above: behind the waits, aligned by `events_offset`.
+    // SAFETY: as above: behind the waits, which are as long.
+    let late = unsafe { slice::from_raw_parts(late.cast(), ROWS * size) };
+    // SAFETY: as above: behind both, aligned by `events_offset`.
     let events = unsafe { slice::from_raw_parts(events.cast(), recording.trace_events as usize) };
     Record {
         fixed,
         waits,
+        late,
         events,
         size,
     }

@@ -60,8 +60,11 @@ pub struct SiteRecord {
     pub came_last: u64,
     /// The times of the calls.
     pub times: Histogram,
-    /// For each peer, the time waited for it.
+    /// For each peer, the time waited in rounds to which it came last.
     pub waits_ns: Vec<u64>,
+    /// For each peer, the part of that in which it alone was missing when the rank came: what would
+    /// have been saved if the peer had come with the rank.
+    pub late_ns: Vec<u64>,
 }
 
 /// Waiting and calling over a rank's time.
@@ -173,6 +176,7 @@ fn site_record(
         came_last: get(&row.came_last),
         times: row.times.read(),
         waits_ns: record.waits(number).iter().map(get).collect(),
+        late_ns: record.late(number).iter().map(get).collect(),
     })
 }
 

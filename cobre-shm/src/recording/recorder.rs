@@ -5,10 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cobre_comm_trait::Operation;
 
-use super::{
-    memory::{ROWS, Record},
-    timeline::Spent,
-};
+use super::{memory::Record, timeline::Spent};
 use crate::{
     call::{core::Site, log::Signature, sites::SiteIndex},
     memory::control::Control,
@@ -113,6 +110,7 @@ impl Recorder {
             first_round: Cell::new(0),
             waits_since: Cell::new(0),
             waited: Cell::new(0),
+            in_round: Cell::default(),
             waited_in_first: Cell::new(false),
         }
     }
@@ -154,13 +152,42 @@ pub(crate) struct Tally<'a> {
     first_round: Cell<u64>,
     waits_since: Cell<u64>,
     waited: Cell<u64>,
+    in_round: Cell<InRound>,
     waited_in_first: Cell<bool>,
+}
+
+/// The waits of one round, which are booked together: on whoever came last. A rank awaits its peers
+/// one after another, so the last one that it has to wait for is the last one to come.
+#[derive(Clone, Copy, Debug, Default)]
+struct InRound {
+    round: u64,
+    /// The peer waited for last.
+    last: usize,
+    time: u64,
+    /// When the wait began all others were there: this rank came as the one before the last.
+    alone: bool,
 }
 
 impl Tally<'_> {
     /// Says which round the call begins with.
     pub(crate) fn begins_with(&self, round: u64) {
         self.first_round.set(round);
+    }
+
+    /// Books the waits of the round that is over. The caller holds the lock.
+    fn book(&self, record: Record<'_>) {
+        let InRound {
+            round,
+            last,
+            time,
+            alone,
+        } = self.in_round.take();
+        if time > 0 {
+            add(&record.waits(self.row)[last], time);
+        }
+        if alone && round == self.first_round.get() {
+            add(&record.late(self.row)[last], time);
+        }
     }
 
     /// Notes that the call has ended, well or not.
@@ -171,6 +198,7 @@ impl Tally<'_> {
         let time = now.saturating_sub(self.began);
         let row = &record.fixed.rows[self.row];
         let _lock = recorder.lock();
+        self.book(record);
         let code = operation_code(self.operation);
         row.operation.store(code as u32, Ordering::Relaxed);
         add(&row.calls, 1);
@@ -193,12 +221,21 @@ impl Tally<'_> {
 }
 
 impl WaitWatch for Tally<'_> {
-    fn begins(&self, peer: usize) {
+    fn begins(&self, peer: usize, round: u64, is_last: &dyn Fn() -> bool) {
         let now = clock::now();
         self.waits_since.set(now);
         let record = self.recorder.record();
-        if !record.events.is_empty() {
+        let is_new = self.in_round.get().round != round;
+        if is_new || !record.events.is_empty() {
             let _lock = self.recorder.lock();
+            if is_new {
+                self.book(record);
+                self.in_round.set(InRound {
+                    round,
+                    alone: is_last(),
+                    ..InRound::default()
+                });
+            }
             let what = WAIT_BEGINS | (peer as u64) << 32;
             self.recorder.event(record, now, what, 0, self.number);
         }
@@ -211,9 +248,14 @@ impl WaitWatch for Tally<'_> {
         if round == self.first_round.get() {
             self.waited_in_first.set(true);
         }
+        let in_round = self.in_round.get();
+        self.in_round.set(InRound {
+            last: peer,
+            time: in_round.time + time,
+            ..in_round
+        });
         let record = self.recorder.record();
         let _lock = self.recorder.lock();
-        add(&record.waits(self.row.min(ROWS - 1))[peer], time);
         let began = self.recorder.began;
         let (since, until) = (since.saturating_sub(began), now.saturating_sub(began));
         record.fixed.timeline.add(Spent::Waiting, since, until);

@@ -6,6 +6,8 @@ use crate::sync::primitive::{AtomicU32, AtomicU64, Ordering};
 const BUCKETS: usize = 512;
 /// The logarithm of a bucket's first length: about 1 ms.
 const FIRST_SHIFT: u32 = 20;
+/// Buckets of 417 days hold any time. What memory says beyond it is not believed.
+const LAST_SHIFT: u32 = u64::BITS - BUCKETS.ilog2();
 
 /// The timeline in a record. Written by its owner alone.
 #[derive(Debug)]
@@ -58,13 +60,13 @@ impl TimelineMemory {
         let half = self.half(state);
         let mut start = from;
         while start < to {
-            let bucket = start >> shift(state);
-            let end = to.min((bucket + 1) << shift(state));
+            let shift = shift(state);
+            let bucket = start >> shift;
+            let end = to.min((start | ((1 << shift) - 1)).saturating_add(1));
             let sum = half[bucket as usize].of(spent);
-            sum.store(
-                sum.load(Ordering::Relaxed) + (end - start),
-                Ordering::Relaxed,
-            );
+            // Saturating, here and below: anything may have written over the sums.
+            let more = sum.load(Ordering::Relaxed).saturating_add(end - start);
+            sum.store(more, Ordering::Relaxed);
             start = end;
         }
     }
@@ -77,7 +79,9 @@ impl TimelineMemory {
         for (index, bucket) in new.iter().enumerate() {
             let pair = old.get(2 * index..2 * index + 2).unwrap_or_default();
             let sums = pair.iter().map(Bucket::get);
-            bucket.set(sums.fold([0, 0], |[a, b], [c, d]| [a + c, b + d]));
+            let both =
+                |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a.saturating_add(c), b.saturating_add(d)];
+            bucket.set(sums.fold([0, 0], both));
         }
         // Release matches the Acquire in `read`.
         self.state.store(next, Ordering::Release);
@@ -92,19 +96,22 @@ impl TimelineMemory {
     pub(super) fn read(&self) -> (u64, Vec<[u64; 2]>) {
         // Acquire matches the Release in `put_together`.
         let state = self.state.load(Ordering::Acquire);
-        // Memory that no rank wrote is not believed.
-        let length = 1_u64.checked_shl(shift(state)).unwrap_or(u64::MAX);
-        (length, self.half(state).iter().map(Bucket::get).collect())
+        (
+            1 << shift(state),
+            self.half(state).iter().map(Bucket::get).collect(),
+        )
     }
 }
 
+/// The logarithm of a bucket's length.
 fn shift(state: u32) -> u32 {
-    FIRST_SHIFT + (state >> 1)
+    (FIRST_SHIFT + (state >> 1)).min(LAST_SHIFT)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BUCKETS, FIRST_SHIFT, Spent, TimelineMemory};
+    use super::{BUCKETS, FIRST_SHIFT, LAST_SHIFT, Spent, TimelineMemory};
+    use crate::sync::primitive::Ordering;
 
     fn empty() -> Box<TimelineMemory> {
         #![allow(unsafe_code)]
@@ -140,5 +147,21 @@ mod tests {
         assert_eq!(sums[5 * BUCKETS / 8], [1, 0]);
         let total: u64 = sums.iter().map(|[_, calling]| calling).sum();
         assert_eq!(total, (0..BUCKETS as u64).sum::<u64>());
+    }
+
+    #[test]
+    fn whatever_has_been_written_over_it_every_time_can_be_added() {
+        let timeline = empty();
+        for state in [0, 1, 2, 87, 88, 100, u32::MAX - 1, u32::MAX] {
+            for sum in [0, 1, u64::MAX] {
+                timeline.state.store(state, Ordering::Relaxed);
+                timeline.half(state)[0].set([sum, sum]);
+                for (from, to) in [(0, 1), (0, u64::MAX), (u64::MAX - 1, u64::MAX), (5, 3)] {
+                    timeline.add(Spent::Waiting, from, to);
+                }
+                let (length, sums) = timeline.read();
+                assert!(length <= 1 << LAST_SHIFT && sums.len() == BUCKETS);
+            }
+        }
     }
 }

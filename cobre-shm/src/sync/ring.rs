@@ -24,7 +24,8 @@ pub(crate) fn push<const N: usize>(places: &[Place<N>], written: &AtomicU64, wor
         word.store(value, Ordering::Relaxed);
     }
     // Release matches the Acquire in `last`.
-    written.store(number + 1, Ordering::Release);
+    // Wrapping, here and in `last`: anything may have written over the number.
+    written.store(number.wrapping_add(1), Ordering::Release);
 }
 
 /// The events that the ring holds, oldest first, and how many have been overwritten.
@@ -44,7 +45,10 @@ pub(crate) fn last<const N: usize>(
     // Matches the fence in `push`.
     fence(Ordering::Acquire);
     // Event `now` may be half written already, in the place of the one a ring before it.
-    let valid = (written.load(Ordering::Relaxed) + 1).saturating_sub(len);
+    let valid = written
+        .load(Ordering::Relaxed)
+        .saturating_add(1)
+        .saturating_sub(len);
     let torn = valid.saturating_sub(start).min(events.len() as u64);
     events.drain(..torn as usize);
     (events, start + torn)
@@ -60,11 +64,22 @@ impl<const N: usize> Place<N> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::{Place, Words, last, push};
-    use crate::sync::primitive::AtomicU64;
+    use crate::sync::primitive::{AtomicU64, Ordering};
 
     fn ring(len: usize) -> (Vec<Place>, AtomicU64) {
         let places = (0..len).map(|_| Place::new()).collect();
         (places, AtomicU64::new(0))
+    }
+
+    #[test]
+    fn any_number_of_events_can_be_read_and_added_to() {
+        let (places, written) = ring(4);
+        for number in [1, u64::MAX - 1, u64::MAX] {
+            written.store(number, Ordering::Relaxed);
+            assert!(last(&places, &written).0.len() <= 4);
+            push(&places, &written, [0; 4]);
+            assert!(last(&places, &written).0.len() <= 4);
+        }
     }
 
     #[test]

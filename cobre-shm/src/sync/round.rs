@@ -129,8 +129,8 @@ pub(crate) enum Audience {
 
 /// Told of the waits that last, in a job that is recorded.
 pub(crate) trait WaitWatch: core::fmt::Debug {
-    /// The rank begins to wait for `peer`.
-    fn begins(&self, peer: usize);
+    /// The rank begins to wait for `peer` to publish `round`; `is_last` tells whether all others have.
+    fn begins(&self, peer: usize, round: u64, is_last: &dyn Fn() -> bool);
     /// It has waited for `peer` to publish `round`, in vain or not.
     fn ended(&self, peer: usize, round: u64);
 }
@@ -347,7 +347,9 @@ impl<'a, M: Members> Rounds<'a, M> {
         let Some(watch) = self.watch else {
             return wait::for_round(self.members, patience, wait, known);
         };
-        watch.begins(wait.peer);
+        let has_come = |peer| wait::has_arrived(self.members.cell(peer), wait.round);
+        let is_last = || self.peers().all(|peer| peer == wait.peer || has_come(peer));
+        watch.begins(wait.peer, wait.round, &is_last);
         let end = wait::for_round(self.members, patience, wait, known);
         watch.ended(wait.peer, wait.round);
         end
