@@ -35,10 +35,10 @@ pub(crate) struct Row {
     /// Its last update is older than the board allows.
     stale: bool,
     pub(crate) said: Option<Said>,
-    resident: Option<u64>,
+    pub(crate) resident: Option<u64>,
     peak: Option<u64>,
     /// Seconds.
-    cpu: Option<f64>,
+    pub(crate) cpu: Option<f64>,
 }
 
 /// The answer of `route`.

@@ -1,13 +1,15 @@
 //! The command line.
 
 use core::ops::RangeInclusive;
-use std::{net::SocketAddr, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{path::PathBuf, sync::LazyLock, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use cobre_shm::{board, duration, observer::LAYOUT_VERSION};
 
 /// Shorter, and looking is all that the machine does; longer, and nobody waits for it.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(86_400);
+
+use crate::serve::Address;
 
 /// Shows the jobs and status boards of this user from outside, without disturbing them: who does what,
 /// who waits for whom, who would get work.
@@ -36,7 +38,7 @@ pub(crate) enum Command {
     List,
     /// Show one job: what its ranks do, who waits for whom and how long, its memory.
     Show(Which),
-    /// Show one job live, full screen.
+    /// Show one job live, full screen; if there are several, let the user choose.
     Top(Top),
     /// Print a line about each job again and again.
     Watch(Watch),
@@ -100,6 +102,9 @@ pub(crate) struct Route {
 pub(crate) struct Top {
     #[command(flatten)]
     pub(crate) which: Which,
+    /// Wait for the first job, if there is none yet.
+    #[arg(long)]
+    pub(crate) wait: bool,
     /// Time between two refreshes.
     #[arg(long, default_value = "1", value_parser = interval)]
     pub(crate) interval: Duration,
@@ -119,9 +124,10 @@ pub(crate) struct Watch {
 
 #[derive(Args, Debug)]
 pub(crate) struct Metrics {
-    /// Serve them on this loopback address until ended, for example 127.0.0.1:9100.
-    #[arg(long)]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Serve them over HTTP until ended: on a loopback address, for example 127.0.0.1:9100, which
+    /// every user of this machine may read, or on a socket for this user alone, unix:PATH.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<Address>,
 }
 
 #[derive(Args, Debug)]

@@ -7,6 +7,9 @@ use crate::{
     text,
 };
 
+/// Shorter waits, in seconds, are part of the work: a moment later they are over.
+const WORTH_TELLING: f64 = 0.1;
+
 /// The sentences that tell where a job stands; empty if it just works.
 pub(crate) fn sentences(job: &Job) -> Vec<String> {
     let mut said: Vec<String> = job
@@ -15,11 +18,14 @@ pub(crate) fn sentences(job: &Job) -> Vec<String> {
         .map(|why| format!("failed: {why}"))
         .collect();
     if job.failure.is_none() {
+        said.extend(not_joined(job));
         said.extend(disagreement(job));
     }
     let mut waiting: BTreeMap<usize, Vec<&Rank>> = BTreeMap::new();
     for rank in &job.ranks {
-        if let (Doing::Waiting, Some(wait)) = (rank.doing, &rank.waits) {
+        if let (Doing::Waiting, Some(wait)) = (rank.doing, &rank.waits)
+            && wait.seconds >= WORTH_TELLING
+        {
             waiting.entry(wait.rank).or_default().push(rank);
         }
     }
@@ -45,6 +51,36 @@ pub(crate) fn sentences(job: &Job) -> Vec<String> {
         ));
     }
     said
+}
+
+/// Who keeps the job from forming.
+fn not_joined(job: &Job) -> Option<String> {
+    if job.state != "forming" {
+        return None;
+    }
+    let absent = job.ranks.iter().filter(|rank| rank.doing == Doing::Absent);
+    let absent: Vec<&Rank> = absent.collect();
+    let numbers: Vec<usize> = absent.iter().map(|rank| rank.rank).collect();
+    let who = match (absent.len() == job.ranks.len(), absent.len()) {
+        (_, 0) => return None,
+        (true, _) => "no rank has joined".to_owned(),
+        (_, 1) => format!("{} has not joined", text::ranks(&numbers)),
+        _ => format!("{} have not joined", text::ranks(&numbers)),
+    };
+    let pids: Vec<String> = absent
+        .iter()
+        .filter(|rank| rank.pid != 0)
+        .map(|rank| rank.pid.to_string())
+        .collect();
+    let processes = match pids.len() {
+        0 => String::new(),
+        1 => format!(" (process {})", pids[0]),
+        _ => format!(" (processes {})", pids.join(", ")),
+    };
+    Some(format!(
+        "{who}{processes}: a program joins when it calls cobre_shm::init, and one that never does \
+         is no rank"
+    ))
 }
 
 /// Two ranks that are in different collectives as their same-numbered call will never meet.
@@ -78,13 +114,11 @@ fn place(operation: &Operation) -> String {
 
 fn what_it_does(rank: &Rank) -> String {
     let number = rank.rank;
-    let stopped = rank
-        .process
-        .as_ref()
-        .is_some_and(|facts| facts.state == 'T');
     let last = rank.operation.as_ref().map(place);
     match (rank.doing, last) {
-        _ if stopped => format!("rank {number} is stopped (signal SIGCONT goes on with it)"),
+        _ if rank.is_stopped() => {
+            format!("rank {number} is stopped (signal SIGCONT goes on with it)")
+        }
         (Doing::Computing, Some(last)) => format!("rank {number} computes since {last}"),
         (Doing::Computing | Doing::Starting, None) => {
             format!("rank {number} has not come to it yet")

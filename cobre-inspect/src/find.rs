@@ -50,8 +50,8 @@ pub(crate) fn segments() -> Vec<Found> {
     found.into_values().flatten().collect()
 }
 
-/// The processes of this user.
-fn own_processes() -> Vec<u32> {
+/// The processes of this user, by their numbers.
+pub(crate) fn own_processes() -> Vec<u32> {
     let me = nix::unistd::geteuid().as_raw();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();

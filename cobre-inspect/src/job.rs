@@ -19,6 +19,7 @@ use crate::{
     find::{self, Found},
     memory::{self, Window},
     process::{self, Facts},
+    text,
 };
 
 /// The control segments of one job, open.
@@ -49,9 +50,9 @@ pub(crate) struct Job {
     pub(crate) failure: Option<String>,
     /// The launcher, or rank 0.
     pub(crate) founder: Founder,
-    /// Seconds since 1970, and seconds since then.
-    pub(crate) started: f64,
-    pub(crate) uptime: f64,
+    /// Seconds since 1970, and seconds since then; `None` if no process of it runs any more.
+    pub(crate) started: Option<f64>,
+    pub(crate) uptime: Option<f64>,
     pub(crate) ranks: Vec<Rank>,
     pub(crate) splits: usize,
     pub(crate) memory: Memory,
@@ -153,10 +154,9 @@ impl Said {
         })
     }
 
-    /// Its free text.
+    /// Its free text, cleaned.
     pub(crate) fn words(&self) -> String {
-        // From another process: no control characters on this terminal.
-        self.text.replace(char::is_control, " ")
+        text::clean(&self.text).into_owned()
     }
 
     /// `37/100 done`, with what else it says.
@@ -300,19 +300,23 @@ impl Handle {
     /// The job now.
     pub(crate) fn look(&self) -> Result<Job, Unreadable> {
         let mut job = self.glance()?;
+        if job.state == "forming" {
+            // Shared memory knows of no process before it joins.
+            let started = process::started_as_ranks(&job.name);
+            for rank in job.ranks.iter_mut().filter(|rank| rank.pid == 0) {
+                rank.pid = started.get(&rank.rank).copied().unwrap_or(0);
+            }
+        }
         for rank in &mut job.ranks {
             rank.process = process::facts(rank.pid).filter(|_| rank.pid != 0);
         }
         let founder = process::facts(job.founder.pid);
         let oldest = job.ranks.iter().filter_map(|rank| rank.process.as_ref());
         let oldest = founder.iter().chain(oldest).map(|facts| facts.started);
-        job.started = oldest.fold(f64::INFINITY, f64::min);
+        job.started = oldest.min_by(f64::total_cmp);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default().as_secs_f64();
-        if !job.started.is_finite() {
-            job.started = now;
-        }
-        job.uptime = (now - job.started).max(0.0);
+        job.uptime = job.started.map(|started| (now - started).max(0.0));
         job.founder.command = founder.map(|facts| facts.command).unwrap_or_default();
         Ok(job)
     }
@@ -347,7 +351,8 @@ impl Handle {
                 let state = if *formed { "failed" } else { "not formed" };
                 (state, Some(cause.to_string()))
             }
-            _ => ("running", None),
+            _ if root.ranks.iter().any(is_here) => ("running", None),
+            _ => ("ended", None),
         };
         Ok(Job {
             name: self.name.clone(),
@@ -360,8 +365,8 @@ impl Handle {
                 alive: root.founder_alive,
                 command: String::new(),
             },
-            started: 0.0,
-            uptime: 0.0,
+            started: None,
+            uptime: None,
             ranks: (0..root.ranks.len())
                 .map(|rank| self.rank(&views, rank))
                 .collect(),
@@ -413,7 +418,10 @@ impl Handle {
                 Membership::Aborted => Doing::Aborted,
                 _ => Doing::Absent,
             },
-            calls: seen.flatten().map(|seen| seen.calls).sum(),
+            calls: seen
+                .flatten()
+                .map(|seen| seen.calls)
+                .fold(0, u64::saturating_add),
             operation: call.map(|call| Operation::new(call, communicator)),
             waits,
             knows_failure: root.saw_failure,
@@ -421,6 +429,19 @@ impl Handle {
             process: None,
         }
     }
+}
+
+impl Rank {
+    /// Whether its process is stopped by a signal.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let process = self.process.as_ref();
+        process.is_some_and(|facts| facts.state == 'T')
+    }
+}
+
+/// Whether the rank has joined, and its process is still there.
+fn is_here(rank: &RankView) -> bool {
+    matches!(rank.membership, Membership::Joined { .. }) && rank.is_alive
 }
 
 fn activity(activity: &Activity) -> (Doing, Option<&Call>, Option<Wait>) {

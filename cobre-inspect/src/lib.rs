@@ -5,7 +5,7 @@
 //! | `cli` | the command line |
 //! | `find`, `process`, `memory` | what the system says: segments, processes, mappings |
 //! | `job`, `select` | a job put together from these; which one is meant |
-//! | `diagnosis` | who waits for whom |
+//! | `diagnosis`, `columns` | who waits for whom; tables of ranks |
 //! | `board` | standing boards: `board`, `route` |
 //! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `topology`, `clean`, `top` | one command each |
 //!
@@ -15,6 +15,7 @@
 mod board;
 mod clean;
 mod cli;
+mod columns;
 mod diagnosis;
 mod doctor;
 mod error;
@@ -42,6 +43,7 @@ use std::{
 };
 
 use clap::Parser;
+use cobre_comm_trait::text::is_misleading;
 use cobre_profile::Profile;
 use cobre_shm::board::{LeastLoaded, policy_by_name};
 use serde::Serialize;
@@ -66,7 +68,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "cobre-inspect: {error}");
+            let error = error.to_string();
+            let _ = writeln!(io::stderr(), "cobre-inspect: {}", text::clean(&error));
             ExitCode::FAILURE
         }
     }
@@ -87,7 +90,7 @@ fn command(cli: &Cli) -> Result<(), Error> {
             if json {
                 return Err(Error::NoScreen("a full screen is not data"));
             }
-            top::run(select::job(top.which.job.as_deref())?, top.interval)
+            top::run(top)
         }
         Command::Watch(watch) => watch_jobs(json, watch),
         Command::Board(which) => {
@@ -102,16 +105,15 @@ fn command(cli: &Cli) -> Result<(), Error> {
             print(json, &routed, || routed.show())?;
             routed.outcome()
         }
-        Command::Metrics(metrics) => match metrics.listen {
+        Command::Metrics(metrics) => match &metrics.listen {
             None => {
                 let jobs = jobs();
-                print(json, &jobs, || metrics::text(&jobs))
+                print(json, &jobs, || metrics::text(&jobs, &boards()))
             }
             Some(address) => {
-                let listener = serve::listen(address)?;
-                let bound = listener.local_addr().unwrap_or(address);
-                write(&format!("serving http://{bound}/metrics\n"))?;
-                serve::serve(&listener, || metrics::text(&jobs()))
+                let (listener, bound) = address.clone().listen()?;
+                write(&format!("serving {bound}\n"))?;
+                serve::serve(&listener, || metrics::text(&jobs(), &boards()))
             }
         },
         Command::Topology(which) => {
@@ -181,12 +183,34 @@ fn jobs() -> Vec<Job> {
         .collect()
 }
 
+/// Every board that can be read.
+fn boards() -> Vec<board::Board> {
+    board::find().into_iter().flatten().collect()
+}
+
 fn print(json: bool, data: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Error> {
     if !json {
-        return write(&text());
+        // What others wrote is cleaned where it is put into lines; whatever that forgets, here.
+        return write(&text::clean_lines(&text()));
     }
     let text = serde_json::to_string(data).map_err(io::Error::from);
-    write(&(text.map_err(Error::system("cannot make JSON"))? + "\n"))
+    let text = text.map_err(Error::system("cannot make JSON"))?;
+    write(&(escape_json(&text) + "\n"))
+}
+
+/// The same JSON without characters that could control a terminal: they stand in strings only, where
+/// an escape is the same character.
+fn escape_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_misleading(c) {
+            let units = c.encode_utf16(&mut [0; 2]).to_vec();
+            escaped.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 fn write(text: &str) -> Result<(), Error> {
@@ -195,5 +219,19 @@ fn write(text: &str) -> Result<(), Error> {
         // The reader has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => written.map_err(Error::system("cannot write")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape_json;
+
+    #[test]
+    fn json_is_exact_and_controls_no_terminal() {
+        let text = "a\u{1b}[31m\u{9b}\u{202e}\u{e0001}\n\"ß";
+        let json = serde_json::to_string(text).unwrap();
+        let safe = escape_json(&json);
+        assert_eq!(safe, r#""a\u001b[31m\u009b\u202e\udb40\udc01\n\"ß""#);
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), text);
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     board::{self, Board},
     diagnosis,
-    job::{self, Job, Unknown},
+    job::{self, Doing, Job, Unknown},
     text,
 };
 
@@ -54,11 +54,8 @@ impl Listed {
         }
         let mut said = String::new();
         if !self.jobs.is_empty() {
-            let header = [
-                "JOB", "RANKS", "STATE", "LAUNCHER", "UP", "MEMORY", "COMMAND",
-            ];
             let columns = text::columns();
-            said += &text::table(header, self.jobs.iter().map(|job| row(job, columns)));
+            said += &text::table(HEADER, self.jobs.iter().map(|job| row(job, columns)));
         }
         if !self.jobs.is_empty() && !self.boards.is_empty() {
             said.push('\n');
@@ -97,11 +94,17 @@ fn board_row(board: &Board) -> [String; 4] {
     ]
 }
 
+/// The titles of a table of jobs.
+pub(crate) const HEADER: [&str; 7] = [
+    "JOB", "RANKS", "STATE", "LAUNCHER", "UP", "MEMORY", "COMMAND",
+];
+
 /// What a table of jobs needs at most, and besides names and commands.
 const WIDE: usize = 124;
 const NUMBERS: usize = 48;
 
-fn row(job: &Job, columns: Option<usize>) -> [String; 7] {
+/// A job in a table of at most so many `columns`.
+pub(crate) fn row(job: &Job, columns: Option<usize>) -> [String; 7] {
     // The front of a name is as good, wherever a job is named.
     let (name, room) = match columns.filter(|&columns| columns < WIDE) {
         None => (job.name.clone(), 40),
@@ -115,20 +118,21 @@ fn row(job: &Job, columns: Option<usize>) -> [String; 7] {
     let resident: u64 = resident.map(|facts| facts.resident).sum();
     let command = job.ranks.iter().find_map(|rank| rank.process.as_ref());
     let command = command.map_or("", |facts| &facts.command);
-    let stuck = job.state == "running" && !diagnosis::sentences(job).is_empty();
+    let joined = job.ranks.iter().filter(|rank| rank.doing != Doing::Absent);
+    let state = match job.state {
+        "running" if !diagnosis::sentences(job).is_empty() => "waiting".to_owned(),
+        "forming" => format!("{} joined", joined.count()),
+        state => state.to_owned(),
+    };
     [
         name,
         job.ranks.len().to_string(),
-        if stuck {
-            "waiting".to_owned()
-        } else {
-            job.state.to_owned()
-        },
+        state,
         match job.founder.is_launcher {
             true => job.founder.pid.to_string(),
             false => "-".to_owned(),
         },
-        text::seconds(job.uptime),
+        job.uptime.map_or_else(|| "-".to_owned(), text::seconds),
         text::bytes(resident),
         text::front(command, room),
     ]

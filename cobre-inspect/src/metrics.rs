@@ -1,150 +1,218 @@
 //! `metrics`: the text format of Prometheus (version 0.0.4).
 
-use std::fmt::Write as _;
+mod page;
 
-use crate::job::{Doing, Job, Rank};
+use cobre_shm::board::State;
 
-/// Name, help and value of a gauge.
-type OfJob = (&'static str, &'static str, fn(&Job) -> f64);
-/// Name, kind, help and value, if the rank has one.
-type OfRank<'a> = (
-    &'static str,
-    &'static str,
-    &'static str,
-    &'a dyn Fn(&Rank) -> Option<f64>,
-);
+use crate::{
+    board::{Board, Row},
+    job::{Doing, Job, Rank},
+    process::Facts,
+};
+use page::{Family, Page, gauge};
 
-/// The metrics of `jobs`.
-pub(crate) fn text(jobs: &[Job]) -> String {
-    let mut out = Page(String::new());
-    out.family("cobre_jobs", "gauge", "Jobs of this user.");
-    out.sample("cobre_jobs", &[], jobs.len() as f64);
-    out.family(
+/// The metrics of `jobs` and `boards`.
+pub(crate) fn text(jobs: &[Job], boards: &[Board]) -> String {
+    let mut page = Page::default();
+    page.family(gauge("cobre_jobs", "Jobs of this user."));
+    page.sample(&[], jobs.len() as f64);
+    of_jobs(&mut page, jobs);
+    of_ranks(&mut page, jobs);
+    page.family(gauge("cobre_boards", "Standing boards of this user."));
+    page.sample(&[], boards.len() as f64);
+    of_boards(&mut page, boards);
+    page.text()
+}
+
+/// What a job or a rank has of a family; `None` if nothing is known.
+type Value<T> = fn(&T) -> Option<f64>;
+
+fn of_jobs(page: &mut Page, jobs: &[Job]) {
+    page.family(gauge(
         "cobre_job_info",
-        "gauge",
         "1 for the state that the job is in.",
-    );
+    ));
     for job in jobs {
-        out.sample(
-            "cobre_job_info",
-            &[("job", &job.name), ("state", job.state)],
-            1.0,
-        );
+        page.sample(&[("job", &job.name), ("state", job.state)], 1.0);
     }
-    let of_job: [OfJob; 5] = [
-        ("cobre_job_ranks", "Ranks of the job.", |job| {
-            job.ranks.len() as f64
+    page.family(gauge(
+        "cobre_job_failure_info",
+        "1 for the first failure of a job that has failed, in words.",
+    ));
+    for job in jobs {
+        if let Some(cause) = &job.failure {
+            page.sample(&[("job", &job.name), ("cause", cause)], 1.0);
+        }
+    }
+    let families: [(Family, Value<Job>); 5] = [
+        (gauge("cobre_job_ranks", "Ranks of the job."), |job| {
+            Some(job.ranks.len() as f64)
         }),
         (
-            "cobre_job_uptime_seconds",
-            "Since its first process started.",
+            gauge(
+                "cobre_job_uptime_seconds",
+                "Since its first process started.",
+            ),
             |job| job.uptime,
         ),
-        ("cobre_job_failed", "1 if the job has failed.", |job| {
-            f64::from(job.failure.is_some())
-        }),
         (
-            "cobre_job_control_bytes",
-            "Control regions with their staging.",
-            |job| job.memory.control as f64,
+            gauge("cobre_job_failed", "1 if the job has failed."),
+            |job| Some(f64::from(job.failure.is_some())),
         ),
         (
-            "cobre_job_window_bytes",
-            "Windows that ranks have mapped.",
+            gauge(
+                "cobre_job_control_bytes",
+                "Control regions with their staging.",
+            ),
+            |job| Some(job.memory.control as f64),
+        ),
+        (
+            gauge("cobre_job_window_bytes", "Windows that ranks have mapped."),
             |job| {
-                job.memory
-                    .windows
-                    .iter()
-                    .map(|window| window.bytes as f64)
-                    .sum()
+                let windows = job.memory.windows.iter().map(|window| window.bytes);
+                Some(windows.fold(0, u64::saturating_add) as f64)
             },
         ),
     ];
-    for (name, help, value) in of_job {
-        out.family(name, "gauge", help);
+    for (family, value) in families {
+        page.family(family);
         for job in jobs {
-            out.sample(name, &[("job", &job.name)], value(job));
+            page.sample_if(&[("job", &job.name)], value(job));
         }
     }
-    out.family("cobre_rank_state", "gauge", "1 for what the rank does.");
-    out.each(jobs, |out, labels, rank| {
-        for doing in Doing::ALL {
-            let labels = [labels[0], labels[1], ("state", doing.name())];
-            out.sample("cobre_rank_state", &labels, f64::from(rank.doing == doing));
-        }
-    });
-    let process =
-        |rank: &Rank, value: fn(&crate::process::Facts) -> f64| rank.process.as_ref().map(value);
-    let of_rank: [OfRank<'_>; 5] = [
-        (
-            "cobre_rank_collectives_total",
-            "counter",
-            "Collectives begun.",
-            &|rank| Some(rank.calls as f64),
-        ),
-        (
-            "cobre_rank_wait_seconds",
-            "gauge",
-            "How long the rank has slept for a peer, 0 if it does not.",
-            &|rank| Some(rank.waits.map_or(0.0, |wait| wait.seconds)),
-        ),
-        (
-            "cobre_rank_cpu_seconds_total",
-            "counter",
-            "CPU time of all its threads.",
-            &|rank| process(rank, |facts| facts.cpu),
-        ),
-        (
-            "cobre_rank_resident_bytes",
-            "gauge",
-            "Resident memory.",
-            &|rank| process(rank, |facts| facts.resident as f64),
-        ),
-        (
-            "cobre_rank_peak_bytes",
-            "gauge",
-            "The most resident memory so far.",
-            &|rank| process(rank, |facts| facts.peak as f64),
-        ),
-    ];
-    for (name, kind, help, value) in of_rank {
-        out.family(name, kind, help);
-        out.each(jobs, |out, labels, rank| {
-            if let Some(value) = value(rank) {
-                out.sample(name, &labels, value);
-            }
-        });
-    }
-    out.0
 }
 
-struct Page(String);
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        self.0.push_str(name);
-        for (at, (label, text)) in labels.iter().enumerate() {
-            let begin = if at == 0 { '{' } else { ',' };
-            let text = text
-                .replace('\\', r"\\")
-                .replace('"', "\\\"")
-                .replace('\n', r"\n");
-            let _ = write!(self.0, "{begin}{label}=\"{text}\"");
+fn of_ranks(page: &mut Page, jobs: &[Job]) {
+    let ranks = || {
+        jobs.iter()
+            .flat_map(|job| job.ranks.iter().map(move |rank| (job, rank)))
+    };
+    page.family(gauge("cobre_rank_state", "1 for what the rank does."));
+    for (job, rank) in ranks() {
+        let number = rank.rank.to_string();
+        for doing in Doing::ALL {
+            let labels = [
+                ("job", &*job.name),
+                ("rank", &number),
+                ("state", doing.name()),
+            ];
+            page.sample(&labels, f64::from(rank.doing == doing));
         }
-        let end = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{end} {value}");
     }
+    let families: [(Family, Value<Rank>); 7] = [
+        (
+            Family::counter("cobre_rank_collectives_total", "Collectives begun."),
+            |rank| Some(rank.calls as f64),
+        ),
+        (
+            gauge(
+                "cobre_rank_wait_seconds",
+                "How long the rank has slept for a peer, 0 if it does not.",
+            ),
+            |rank| Some(rank.waits.map_or(0.0, |wait| wait.seconds)),
+        ),
+        (
+            gauge(
+                "cobre_rank_progress_done",
+                "Units of work done, as it says.",
+            ),
+            |rank| Some(progress(rank)?.0 as f64),
+        ),
+        (
+            gauge(
+                "cobre_rank_progress_total",
+                "Units of work in all, as it says; 0 if it does not know.",
+            ),
+            |rank| Some(progress(rank)?.1 as f64),
+        ),
+        (
+            Family::counter(
+                "cobre_rank_cpu_seconds_total",
+                "CPU time of all its threads.",
+            ),
+            |rank| process(rank, |facts| facts.cpu),
+        ),
+        (
+            gauge("cobre_rank_resident_bytes", "Resident memory."),
+            |rank| process(rank, |facts| facts.resident as f64),
+        ),
+        (
+            gauge("cobre_rank_peak_bytes", "The most resident memory so far."),
+            |rank| process(rank, |facts| facts.peak as f64),
+        ),
+    ];
+    for (family, value) in families {
+        page.family(family);
+        for (job, rank) in ranks() {
+            let number = rank.rank.to_string();
+            page.sample_if(&[("job", &job.name), ("rank", &number)], value(rank));
+        }
+    }
+}
 
-    fn each(&mut self, jobs: &[Job], mut sample: impl FnMut(&mut Self, [(&str, &str); 2], &Rank)) {
-        for job in jobs {
-            for rank in &job.ranks {
-                let number = rank.rank.to_string();
-                sample(self, [("job", &job.name), ("rank", &number)], rank);
-            }
+fn progress(rank: &Rank) -> Option<(u64, u64)> {
+    rank.said.as_ref()?.progress
+}
+
+fn process(rank: &Rank, value: fn(&Facts) -> f64) -> Option<f64> {
+    rank.process.as_ref().map(value)
+}
+
+fn of_boards(page: &mut Page, boards: &[Board]) {
+    let members = || {
+        let boards = boards.iter();
+        boards.flat_map(|board| board.members.iter().map(move |member| (board, member)))
+    };
+    page.family(gauge(
+        "cobre_member_state",
+        "1 for what a member of a board that is there says it does.",
+    ));
+    for (board, member) in members() {
+        let said = member.said.as_ref().filter(|_| member.alive);
+        for state in State::ALL.map(State::name) {
+            let labels = [
+                ("board", &*board.name),
+                ("member", &member.name),
+                ("state", state),
+            ];
+            let is = said.is_some_and(|said| said.state == state);
+            page.sample(&labels, f64::from(is));
+        }
+    }
+    let families: [(Family, Value<Row>); 6] = [
+        (
+            gauge("cobre_member_up", "1 if the member is there."),
+            |member| Some(f64::from(member.alive)),
+        ),
+        (
+            gauge("cobre_member_queue", "Requests that wait at it."),
+            |member| Some(member.said.as_ref()?.queue as f64),
+        ),
+        (
+            Family::counter("cobre_member_items_total", "Items done since it joined."),
+            |member| Some(member.said.as_ref()?.items as f64),
+        ),
+        (
+            gauge("cobre_member_age_seconds", "Since its last update."),
+            |member| Some(member.said.as_ref()?.age),
+        ),
+        (
+            Family::counter("cobre_member_cpu_seconds_total", "CPU time, as it says."),
+            |member| member.cpu,
+        ),
+        (
+            gauge(
+                "cobre_member_resident_bytes",
+                "Resident memory, as it says.",
+            ),
+            |member| Some(member.resident? as f64),
+        ),
+    ];
+    for (family, value) in families {
+        page.family(family);
+        for (board, member) in members() {
+            let labels = [("board", &*board.name), ("member", &member.name)];
+            page.sample_if(&labels, value(member));
         }
     }
 }

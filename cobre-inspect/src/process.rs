@@ -1,9 +1,12 @@
 //! What the system says about a process.
 
-use std::os::unix::fs::MetadataExt;
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt};
 
+use cobre_shm::{NAME_VAR, RANK_VAR};
 use procfs::process::{Process, Stat};
 use serde::Serialize;
+
+use crate::find;
 
 /// A process of a job.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -71,6 +74,30 @@ fn show_list(ranges: &[(u32, u32)]) -> String {
         false => format!("{first}-{last}"),
     };
     ranges.iter().map(show).collect::<Vec<_>>().join(",")
+}
+
+/// The processes that were started as ranks of the job `name`, as their environment says.
+pub(crate) fn started_as_ranks(name: &str) -> BTreeMap<usize, u32> {
+    let mut ranks = BTreeMap::new();
+    for pid in find::own_processes() {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let value = |variable: &str| {
+            let mut settings = environment.split(|&byte| byte == 0);
+            settings.find_map(|setting| {
+                let value = setting
+                    .strip_prefix(variable.as_bytes())?
+                    .strip_prefix(b"=")?;
+                str::from_utf8(value).ok()
+            })
+        };
+        let is_of_job = value(NAME_VAR)
+            .is_some_and(|theirs| theirs.trim_start_matches('/') == name.trim_start_matches('/'));
+        if let (true, Some(Ok(rank))) = (is_of_job, value(RANK_VAR).map(str::parse)) {
+            // What the rank starts itself inherits this, and comes later.
+            ranks.entry(rank).or_insert(pid);
+        }
+    }
+    ranks
 }
 
 /// The number that the process `inner` of another PID namespace has here, if it is one of `holders`.

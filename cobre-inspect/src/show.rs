@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::{
+    columns::{self, Columns, Narrower, column},
     diagnosis,
-    job::{Doing, Job, Memory, Rank, Said},
+    job::{Doing, Job, Memory, Said},
     memory::Window,
     text,
 };
@@ -14,11 +15,11 @@ pub(crate) fn show(job: &Job, columns: Option<usize>) -> String {
     let mut said = String::new();
     let _ = writeln!(
         said,
-        "job {}: {}, {}, up {}",
+        "job {}: {}, {}{}",
         job.name,
         text::count(job.ranks.len(), "rank"),
         job.state,
-        text::seconds(job.uptime)
+        up(job, ", ")
     );
     let founder = &job.founder;
     let role = if founder.is_launcher {
@@ -37,7 +38,7 @@ pub(crate) fn show(job: &Job, columns: Option<usize>) -> String {
         said += &text::paragraph(&sentence, columns);
     }
     said.push('\n');
-    said += &Ranks::of(job).show(columns);
+    said += &ranks(job, columns);
     for rank in &job.ranks {
         let words = rank.said.as_ref().map(Said::words).unwrap_or_default();
         if !words.is_empty() {
@@ -51,6 +52,12 @@ pub(crate) fn show(job: &Job, columns: Option<usize>) -> String {
         said += &windows(&job.memory, columns);
     }
     said
+}
+
+/// `up 3m05s` behind `comma`, if anything of the job still runs.
+pub(crate) fn up(job: &Job, comma: &str) -> String {
+    let show = |uptime| format!("{comma}up {}", text::seconds(uptime));
+    job.uptime.map_or_else(String::new, show)
 }
 
 /// `1 computing, 7 waiting`.
@@ -106,139 +113,41 @@ fn placement(window: &Window) -> String {
     }
 }
 
-/// The table of the ranks, by columns.
-struct Ranks(Vec<(&'static str, Vec<String>)>);
-
-impl Ranks {
-    fn of(job: &Job) -> Self {
-        let column = |title, cell: fn(&Rank) -> String| {
-            let cells = job.ranks.iter().map(cell);
-            (title, cells.collect())
-        };
-        Self(vec![
-            column("RANK", |rank| rank.rank.to_string()),
-            column("PID", |rank| {
-                or_dash((rank.pid != 0).then(|| rank.pid.to_string()))
-            }),
-            column("STATE", |rank| state(rank).to_owned()),
-            column("OPERATION", |rank| {
-                or_dash(rank.operation.as_ref().map(|op| op.show()))
-            }),
-            column("AT", |rank| {
-                let at = rank
-                    .operation
-                    .as_ref()
-                    .and_then(|op| op.location.as_deref());
-                or_dash(at.map(|at| text::tail(at, 40)))
-            }),
-            column("WAITS FOR", |rank| {
-                or_dash(rank.waits.map(|wait| format!("rank {}", wait.rank)))
-            }),
-            column("SINCE", |rank| {
-                or_dash(rank.waits.map(|wait| text::seconds(wait.seconds)))
-            }),
-            column("DONE", |rank| {
-                or_dash(rank.said.as_ref().and_then(Said::done))
-            }),
-            column("CALLS", |rank| rank.calls.to_string()),
-            column("QUEUE", |rank| {
-                or_dash(rank.said.as_ref().map(|said| said.queue.to_string()))
-            }),
-            column("CPU", |rank| {
-                or_dash(rank.process.as_ref().map(|facts| text::seconds(facts.cpu)))
-            }),
-            column("MEMORY", |rank| {
-                let facts = rank.process.as_ref();
-                or_dash(facts.map(|facts| text::bytes(facts.resident)))
-            }),
-            column("CORES", |rank| {
-                let facts = rank.process.as_ref();
-                or_dash(facts.and_then(|facts| facts.allowed.clone()))
-            }),
-        ])
-    }
-
-    fn show(mut self, columns: Option<usize>) -> String {
-        // What says nothing about any rank.
-        self.0
-            .retain(|(title, cells)| *title != "DONE" || cells.iter().any(|cell| cell != "-"));
-        // What can be done without, from the least on.
-        let narrower: [fn(&mut Self); 8] = [
-            |ranks| ranks.change("AT", |at| at.rsplit('/').next().unwrap_or(at).to_owned()),
-            |ranks| ranks.drop("CORES"),
-            |ranks| ranks.drop("QUEUE"),
-            |ranks| ranks.change("OPERATION", without_arguments),
-            |ranks| ranks.drop("CALLS"),
-            |ranks| ranks.drop("CPU"),
-            |ranks| ranks.drop("MEMORY"),
-            |ranks| ranks.drop("PID"),
-        ];
-        let fits = |ranks: &Self| columns.is_none_or(|columns| ranks.width() <= columns);
-        for narrow in narrower {
-            if fits(&self) {
-                break;
-            }
-            narrow(&mut self);
-        }
-        let header: Vec<&str> = self.0.iter().map(|(title, _)| *title).collect();
-        let ranks = self.0.first().map_or(0, |(_, cells)| cells.len());
-        let row = |rank: usize| self.0.iter().map(move |(_, cells)| cells[rank].clone());
-        text::table_in(header, (0..ranks).map(row), columns)
-    }
-
-    /// Of the whole table, in characters.
-    fn width(&self) -> usize {
-        let widest = |(title, cells): &(&str, Vec<String>)| {
-            let cells = cells.iter().map(|cell| cell.chars().count());
-            cells.max().unwrap_or(0).max(title.len()) + text::GAP
-        };
-        self.0.iter().map(widest).sum::<usize>() - text::GAP
-    }
-
-    fn drop(&mut self, title: &str) {
-        self.0.retain(|(other, _)| *other != title);
-    }
-
-    fn change(&mut self, title: &str, change: fn(&str) -> String) {
-        for (_, cells) in self.0.iter_mut().filter(|(other, _)| *other == title) {
-            cells.iter_mut().for_each(|cell| *cell = change(cell));
-        }
-    }
-}
-
-/// `allreduce #17` of `allreduce(f64[3], sum) #17`.
-fn without_arguments(operation: &str) -> String {
-    match (operation.split_once('('), operation.rsplit_once(')')) {
-        (Some((name, _)), Some((_, number))) => format!("{name}{number}"),
-        _ => operation.to_owned(),
-    }
-}
-
-fn state(rank: &Rank) -> &'static str {
-    match &rank.process {
-        Some(facts) if facts.state == 'T' => "stopped",
-        _ => rank.doing.name(),
-    }
-}
-
-fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_arguments;
-
-    #[test]
-    fn operations_are_known_without_their_arguments() {
-        assert_eq!(
-            without_arguments("allreduce(f64[3], Sum) #17"),
-            "allreduce #17"
-        );
-        assert_eq!(
-            without_arguments("barrier() #5 of split 2"),
-            "barrier #5 of split 2"
-        );
-        assert_eq!(without_arguments("-"), "-");
-    }
+/// The table of the ranks.
+fn ranks(job: &Job, columns: Option<usize>) -> String {
+    let narrower: [Narrower; 9] = [
+        |ranks| ranks.change("AT", columns::without_folders),
+        |ranks| ranks.drop("CORES"),
+        |ranks| ranks.drop("QUEUE"),
+        |ranks| ranks.change("OPERATION", columns::without_arguments),
+        |ranks| ranks.drop("CALLS"),
+        |ranks| ranks.drop("CPU"),
+        |ranks| ranks.drop("MEMORY"),
+        |ranks| ranks.drop("PID"),
+        |ranks| ranks.drop("SINCE"),
+    ];
+    let all = [
+        column("RANK", job, |rank| Some(rank.rank.to_string())),
+        column("PID", job, |rank| {
+            (rank.pid != 0).then(|| rank.pid.to_string())
+        }),
+        column("STATE", job, columns::state),
+        column("OPERATION", job, columns::operation),
+        column("AT", job, columns::place),
+        column("WAITS FOR", job, columns::awaited),
+        column("SINCE", job, columns::since),
+        column("DONE", job, columns::done),
+        column("CALLS", job, |rank| Some(rank.calls.to_string())),
+        column("QUEUE", job, columns::queue),
+        column("CPU", job, |rank| {
+            Some(text::seconds(rank.process.as_ref()?.cpu))
+        }),
+        column("MEMORY", job, columns::memory),
+        column("CORES", job, columns::cores),
+    ];
+    let ranks = Columns::new(text::GAP, all)
+        .without_silent(&["DONE", "QUEUE"])
+        .fit(&narrower, columns);
+    let rows = (0..job.ranks.len()).map(|rank| ranks.row(rank).map(str::to_owned));
+    text::table_in(ranks.titles(), rows, columns)
 }

@@ -10,12 +10,12 @@ pub(crate) fn line(job: &Job) -> String {
     let why = diagnosis::sentences(job);
     let why = why
         .first()
-        .map_or_else(String::new, |why| format!("; {why}"));
+        .map_or_else(String::new, |why| format!("; {}", text::clean(why)));
     format!(
-        "{} {} up {}: {}; call {calls}, cpu {}{why}\n",
-        job.name,
+        "{} {}{}: {}; call {calls}, cpu {}{why}\n",
+        text::clean(&job.name),
         job.state,
-        text::seconds(job.uptime),
+        show::up(job, " "),
         show::summary(job),
         text::seconds(cpu)
     )

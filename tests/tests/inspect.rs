@@ -3,10 +3,12 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     process::Command,
     time::Instant,
 };
 
+use cobre_comm_trait::text::is_misleading;
 use cobre_tests::{End, Process, patience};
 
 const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
@@ -111,6 +113,56 @@ fn a_hung_job_is_explained() {
     assert!(complained.contains("there is no job"), "{complained}");
 }
 
+/// What a rank says, and its arguments, with what would control a terminal or mislead the eye.
+#[test]
+fn what_others_wrote_is_shown_without_obeying_it() {
+    let evil = "\u{1b}]0;X\u{7}\u{1b}[31m\nforged\r\u{202e}\u{9b}2J\u{200b}end";
+    let seen = r"\u{1b}]0;X\u{7}\u{1b}[31m\nforged\r\u{202e}\u{9b}2J\u{200b}end";
+    let says = format!("text:{evil}");
+    let (mut launcher, name) = launch(&[
+        &["join", &says, "barrier", "hear", &says],
+        &["join", "barrier"],
+    ]);
+    launcher.hear("ok barrier");
+    let said = see(&["show", &name], &[seen]);
+    assert!(said.contains(&format!("rank 0: {seen}")), "{said}");
+    for arguments in [
+        &["show", &name][..],
+        &["list"],
+        &["watch", &name, "--count", "1"],
+        &["metrics"],
+        &["topology", &name],
+        &["show", &name, "--json"],
+    ] {
+        let said = told(arguments);
+        let misleads = |c| c != '\n' && is_misleading(c);
+        assert!(!said.contains(misleads), "{arguments:?}: {said:?}");
+        assert!(
+            !said.lines().any(|line| line.starts_with("forged")),
+            "{said}"
+        );
+    }
+    let list = told(&["list"]);
+    let rows = list.lines().filter(|line| line.starts_with(&name));
+    assert_eq!(rows.count(), 1, "{list}");
+    // As data it is what it is.
+    let data: serde_json::Value =
+        serde_json::from_str(&told(&["show", &name, "--json"])).expect("JSON");
+    assert_eq!(data["ranks"][0]["said"]["text"], evil);
+    let command = data["ranks"][0]["process"]["command"]
+        .as_str()
+        .expect("text");
+    assert!(command.ends_with(&format!("hear {says}")), "{command}");
+    let (code, _, complained) = inspect(&["show", evil]);
+    assert_eq!(code, 1);
+    assert!(
+        !complained.trim_end().contains(is_misleading),
+        "{complained:?}"
+    );
+    launcher.say("go on");
+    launcher.end();
+}
+
 #[test]
 fn a_wait_in_a_split_communicator_is_seen_and_windows_are_counted() {
     let script: &[&str] = &["join", "region:1000", "publish", "inner:2", "inner-barrier"];
@@ -128,7 +180,7 @@ fn a_wait_in_a_split_communicator_is_seen_and_windows_are_counted() {
         &[
             "rank 1 waits for rank 0 in barrier() #1 of split 2 at ",
             "of 3 communicators",
-            "8.2 kB  2 ranks    8.2 kB   node ",
+            "8.19 kB  2 ranks    8.19 kB  node ",
         ],
     );
     launcher.say("go on");
@@ -168,11 +220,51 @@ fn metrics_are_served_on_loopback_only() {
         let _ = stream.read_to_string(&mut answer);
         answer
     };
-    let answer = get("GET /metrics HTTP/1.1\r\n\r\n");
+    // Whoever is slow, or says nothing, keeps nobody waiting.
+    let mut slow: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(address).expect("it listens"))
+        .collect();
+    for client in &mut slow {
+        client.write_all(b"GET /met").expect("it reads");
+    }
+    let answer = get("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("# TYPE cobre_jobs gauge"), "{answer}");
-    assert!(get("GET /secret HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
-    assert!(get("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+    let rebound = get("GET /metrics HTTP/1.1\r\nHost: example.org\r\n\r\n");
+    assert!(rebound.starts_with("HTTP/1.1 403"), "{rebound}");
+    drop(slow);
+}
+
+#[test]
+fn metrics_are_served_to_this_user_alone_on_a_socket() {
+    let folder = std::env::temp_dir().join(format!("cobre-metrics-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder");
+    let path = folder.join("socket");
+    let address = format!("unix:{}", path.display());
+    for _ in 0..2 {
+        // The second finds what the first left when it was killed.
+        let mut command = Command::new(INSPECT);
+        let mut server = Process::start(
+            "the server",
+            command.args(["metrics", "--listen", &address]),
+        );
+        server.hear("serving unix:");
+        let mode = std::fs::metadata(&path)
+            .expect("a socket")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut client = UnixStream::connect(&path).expect("it listens");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: anything\r\n\r\n";
+        client.write_all(request).expect("it reads");
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("it answers");
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
+        let (code, _, complained) = inspect(&["metrics", "--listen", &address]);
+        assert_eq!(code, 1);
+        assert!(complained.contains("in use"), "{complained}");
+    }
+    let _ = std::fs::remove_dir_all(&folder);
 }
 
 #[test]

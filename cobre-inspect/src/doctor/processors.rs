@@ -1,5 +1,6 @@
 //! Processors, NUMA nodes and limits per process.
 
+use cobre_comm_trait::text::count;
 use cobre_shm::topology::{Level, Machine};
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -57,9 +58,9 @@ fn nodes(ranks: usize) -> Option<Finding> {
     let nodes = machine.parts(Level::Node).len().max(1);
     let caches = machine.parts(Level::Cache).len().max(1);
     let found = format!(
-        "{nodes} node{}, {caches} last-level cache{}",
-        plural(nodes),
-        plural(caches)
+        "{}, {}",
+        count(nodes, "node"),
+        count(caches, "last-level cache")
     );
     let meaning = match nodes {
         1 => "all memory is near".to_owned(),
@@ -69,10 +70,6 @@ fn nodes(ranks: usize) -> Option<Finding> {
         _ => "fewer ranks than nodes: interleave large windows".to_owned(),
     };
     Some(Finding::new(Good, "NUMA", found, meaning))
-}
-
-fn plural(number: usize) -> &'static str {
-    if number == 1 { "" } else { "s" }
 }
 
 fn limit(resource: Resource, what: &'static str, wanted: u64) -> Option<Finding> {

@@ -1,8 +1,10 @@
 //! `top`: one job live, full screen.
 //!
-//! One loop: look at shared memory many times a second (`sample`), take in keys (`state`), and draw
+//! Which job it is may be chosen from a list (`pick`). Then one loop: look at shared memory many times a second (`sample`), take in keys (`state`), and draw
 //! once in an interval or after a key (`view`).
 
+mod pick;
+mod ranks;
 mod sample;
 mod state;
 mod view;
@@ -27,7 +29,7 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal},
 };
 
-use crate::{error::Error, job::Handle, process};
+use crate::{cli, error::Error, process, select};
 use sample::Sampler;
 use state::{After, State, Target};
 use view::Looks;
@@ -43,9 +45,9 @@ const ENDING: [Signal; 4] = [
     Signal::SIGTERM,
 ];
 
-/// Shows the job until the user has seen enough. The terminal is given back as it was, also after a
+/// Shows a job until the user has seen enough. The terminal is given back as it was, also after a
 /// signal that ends this process, and after a panic (by ratatui's hook).
-pub(crate) fn run(handle: Handle, interval: Duration) -> Result<(), Error> {
+pub(crate) fn run(args: &cli::Top) -> Result<(), Error> {
     let terminal = env::var("TERM").unwrap_or_default();
     if !io::stdout().is_terminal() {
         return Err(Error::NoScreen("standard output is no terminal"));
@@ -55,7 +57,13 @@ pub(crate) fn run(handle: Handle, interval: Duration) -> Result<(), Error> {
             "the terminal (TERM) cannot show a full screen",
         ));
     }
-    let mut sampler = Sampler::new(handle)?;
+    let handle = match select::job(args.which.job.as_deref()) {
+        Ok(handle) => Some(handle),
+        // Chosen on the screen.
+        Err(Error::WhichJob(_)) => None,
+        Err(Error::NoJobs) if args.wait => None,
+        Err(error) => return Err(error),
+    };
     let ended_by = Arc::new(AtomicUsize::new(0));
     for signal in ENDING {
         let signal = signal as i32;
@@ -63,7 +71,16 @@ pub(crate) fn run(handle: Handle, interval: Duration) -> Result<(), Error> {
             .map_err(Error::system("cannot listen for signals"))?;
     }
     let mut terminal = ratatui::try_init().map_err(Error::system("cannot take the screen"))?;
-    let outcome = live(&mut terminal, &mut sampler, interval, &ended_by);
+    let picked = match handle {
+        None => pick::pick(&mut terminal, args.wait, args.interval, &ended_by),
+        handle => Ok(handle),
+    };
+    let outcome = match picked {
+        Ok(Some(handle)) => Sampler::new(handle)
+            .map(|mut sampler| live(&mut terminal, &mut sampler, args.interval, &ended_by)),
+        Ok(None) => Ok(Ok(())),
+        Err(error) => Ok(Err(error)),
+    };
     // Shows the cursor again.
     drop(terminal);
     ratatui::restore();
@@ -73,7 +90,7 @@ pub(crate) fn run(handle: Handle, interval: Duration) -> Result<(), Error> {
         let ended = signal_hook::low_level::emulate_default_handler(signal as i32);
         ended.map_err(Error::system("cannot end by the signal"))?;
     }
-    outcome.map_err(Error::system("the terminal failed"))
+    outcome?.map_err(Error::system("the terminal failed"))
 }
 
 fn live(

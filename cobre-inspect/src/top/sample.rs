@@ -91,11 +91,10 @@ impl Sampler {
     /// The job now, with the rates since the last time.
     pub(super) fn refresh(&mut self) -> Picture {
         self.look();
-        let job = self.handle.as_ref().map(Handle::look);
-        let Some(Ok(job)) = job.filter(|job| job.as_ref().is_ok_and(is_alive)) else {
-            self.handle = None;
-            self.last.ended = true;
-            return self.last.clone();
+        let seen = self.handle.as_ref().and_then(|handle| handle.look().ok());
+        let job = match seen {
+            Some(job) if is_alive(&job) => job,
+            seen => return self.end(seen),
         };
         let elapsed = self.since.elapsed().as_secs_f64().max(1e-3);
         self.since = Instant::now();
@@ -122,6 +121,21 @@ impl Sampler {
             rates,
             ended: false,
         };
+        self.last.clone()
+    }
+
+    /// The last picture, of a job that nobody is left of: how it ended stands in its memory, which a
+    /// descriptor has kept until now; about processes there is only what was seen before.
+    fn end(&mut self, seen: Option<Job>) -> Picture {
+        if let Some(mut job) = seen {
+            for (rank, before) in job.ranks.iter_mut().zip(&mut self.last.job.ranks) {
+                rank.process = before.process.take();
+            }
+            job.uptime = self.last.job.uptime;
+            self.last.job = job;
+        }
+        self.handle = None;
+        self.last.ended = true;
         self.last.clone()
     }
 }

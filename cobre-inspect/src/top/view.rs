@@ -4,21 +4,14 @@ use std::env;
 
 use ratatui::{
     Frame,
-    layout::{Constraint, Layout, Rect},
+    layout::{Constraint, Layout},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Cell, Paragraph, Row, Table, TableState},
+    widgets::Paragraph,
 };
 
-use super::{
-    sample::{Picture, Rates},
-    state::State,
-};
-use crate::{
-    diagnosis,
-    job::{Doing, Rank},
-    text,
-};
+use super::{ranks, sample::Picture, state::State};
+use crate::{diagnosis, job::Rank, show, text};
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +32,7 @@ impl Looks {
         }
     }
 
-    fn style(self, colour: Color) -> Style {
+    pub(super) fn style(self, colour: Color) -> Style {
         if self.colour {
             Style::new().fg(colour)
         } else {
@@ -48,7 +41,7 @@ impl Looks {
     }
 
     /// What compute, copy and wait are drawn with.
-    fn marks(self) -> [&'static str; 3] {
+    pub(super) fn marks(self) -> [&'static str; 3] {
         if self.unicode {
             ["█", "▒", "·"]
         } else {
@@ -57,10 +50,8 @@ impl Looks {
     }
 }
 
-const COLOURS: [Color; 3] = [Color::Green, Color::Yellow, Color::Red];
+pub(super) const COLOURS: [Color; 3] = [Color::Green, Color::Yellow, Color::Red];
 const KINDS: [&str; 3] = ["compute", "copy", "wait"];
-/// Characters of a bar.
-const BAR: usize = 14;
 /// The most lines that are said below the ranks.
 const NOTE_LINES: usize = 8;
 
@@ -81,9 +72,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture, state: &State, look
         Constraint::Length(note_lines),
         Constraint::Length(1),
     ];
-    let [head, ranks, details, said, keys] = Layout::vertical(rows).areas(frame.area());
+    let [head, table, details, said, keys] = Layout::vertical(rows).areas(frame.area());
     frame.render_widget(Paragraph::new(title(picture, state, looks)), head);
-    draw_ranks(frame, ranks, picture, state, looks);
+    ranks::draw(frame, table, picture, state, looks);
     if state.detail {
         let rank = &picture.job.ranks[state.selected];
         frame.render_widget(Paragraph::new(details_of(rank)), details);
@@ -109,10 +100,10 @@ fn title<'a>(picture: &Picture, state: &State, looks: Looks) -> Vec<Line<'a>> {
         .fold(0.0, f64::max);
     let cpu: f64 = picture.rates.iter().map(|rates| rates.cpu).sum();
     let first = format!(
-        "{}  {}  {now}  up {}  {fastest:.0} calls/s  {cpu:.1} cpus",
+        "{}  {}  {now}{}  {fastest:.0} calls/s  {cpu:.1} cpus",
         text::front(&job.name, 24),
         text::count(job.ranks.len(), "rank"),
-        text::seconds(job.uptime)
+        show::up(job, "  ")
     );
     let mut legend = vec![Span::raw(format!("sorted by {}   ", state.sort.name()))];
     for ((kind, mark), colour) in KINDS.into_iter().zip(looks.marks()).zip(COLOURS) {
@@ -123,100 +114,6 @@ fn title<'a>(picture: &Picture, state: &State, looks: Looks) -> Vec<Line<'a>> {
     vec![Line::styled(first, bold), Line::from(legend)]
 }
 
-fn draw_ranks(frame: &mut Frame<'_>, area: Rect, picture: &Picture, state: &State, looks: Looks) {
-    let order = state.order(picture);
-    let header = [
-        "RANK",
-        "STATE",
-        "TIME",
-        "CALLS/s",
-        "OPERATION",
-        "FOR",
-        "QUEUE",
-        "CPU%",
-        "MEMORY",
-    ];
-    let widths = [
-        Constraint::Length(4),
-        Constraint::Length(9),
-        Constraint::Length(BAR as u16),
-        Constraint::Length(7),
-        Constraint::Fill(1),
-        Constraint::Length(4),
-        Constraint::Length(5),
-        Constraint::Length(4),
-        Constraint::Length(8),
-    ];
-    let room = usize::from(area.width).saturating_sub(4 + 9 + BAR + 7 + 4 + 5 + 4 + 8 + 8);
-    let rows = order
-        .iter()
-        .map(|&rank| row(&picture.job.ranks[rank], &picture.rates[rank], room, looks));
-    let table = Table::new(rows, widths)
-        .header(Row::new(header).style(Style::new().add_modifier(Modifier::UNDERLINED)))
-        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
-    let selected = order.iter().position(|&rank| rank == state.selected);
-    let mut position = TableState::new().with_selected(selected);
-    frame.render_stateful_widget(table, area, &mut position);
-}
-
-fn row<'a>(rank: &Rank, rates: &Rates, room: usize, looks: Looks) -> Row<'a> {
-    let process = rank.process.as_ref();
-    let doing = match process {
-        Some(facts) if facts.state == 'T' => "stopped",
-        _ => rank.doing.name(),
-    };
-    let operation = rank.operation.as_ref();
-    let at = operation.map_or_else(String::new, |op| match op.location.as_deref() {
-        Some(at) => format!("{} {}", op.name, at.rsplit('/').next().unwrap_or(at)),
-        None => op.show(),
-    });
-    let colour = match rank.doing {
-        Doing::Computing | Doing::Starting => COLOURS[0],
-        Doing::Copying => COLOURS[1],
-        Doing::Waiting => COLOURS[2],
-        _ => Color::Reset,
-    };
-    Row::new([
-        Cell::from(format!("{:>4}", rank.rank)),
-        Cell::from(Span::styled(doing, looks.style(colour))),
-        Cell::from(bar(rates, looks)),
-        Cell::from(format!("{:>7.0}", rates.calls)),
-        Cell::from(text::front(&at, room)),
-        Cell::from(
-            rank.waits
-                .map_or_else(String::new, |wait| format!("{:>4}", wait.rank)),
-        ),
-        Cell::from(
-            rank.said
-                .as_ref()
-                .map_or_else(String::new, |said| format!("{:>5}", said.queue)),
-        ),
-        Cell::from(format!("{:>4.0}", rates.cpu * 100.0)),
-        Cell::from(process.map_or_else(String::new, |facts| {
-            format!("{:>8}", text::bytes(facts.resident))
-        })),
-    ])
-}
-
-/// Compute, copy and wait, one after the other, to the nearest of [`BAR`] parts.
-fn bar<'a>(rates: &Rates, looks: Looks) -> Line<'a> {
-    let mut spans = Vec::new();
-    let (mut sum, mut drawn) = (0.0, 0);
-    for ((part, mark), colour) in rates
-        .shares
-        .fractions()
-        .into_iter()
-        .zip(looks.marks())
-        .zip(COLOURS)
-    {
-        sum += part;
-        let end = (sum * BAR as f64).round() as usize;
-        spans.push(Span::styled(mark.repeat(end - drawn), looks.style(colour)));
-        drawn = end;
-    }
-    Line::from(spans)
-}
-
 fn details_of(rank: &Rank) -> Vec<Line<'static>> {
     let operation = rank.operation.as_ref();
     let place = operation.map_or("none yet".to_owned(), |op| op.show());
@@ -225,10 +122,10 @@ fn details_of(rank: &Rank) -> Vec<Line<'static>> {
         .unwrap_or_default();
     let mut lines = vec![
         format!(
-            "rank {}: {}, {} collectives begun",
+            "rank {}: {}, {} begun",
             rank.rank,
             rank.doing.name(),
-            rank.calls
+            text::count(rank.calls as usize, "collective")
         ),
         format!("operation {place}"),
         format!("at {at}"),
@@ -238,15 +135,15 @@ fn details_of(rank: &Rank) -> Vec<Line<'static>> {
     }
     if let Some(facts) = &rank.process {
         lines.push(format!(
-            "process {}: {} threads, cpu {}, memory {} (peak {}), cores {}",
+            "process {}: {}, cpu {}, memory {} (peak {}), cores {}",
             facts.pid,
-            facts.threads,
+            text::count(facts.threads as usize, "thread"),
             text::seconds(facts.cpu),
             text::bytes(facts.resident),
             text::bytes(facts.peak),
             facts.allowed.as_deref().unwrap_or("?")
         ));
-        lines.push(facts.command.clone());
+        lines.push(text::clean(&facts.command).into_owned());
     }
     lines.into_iter().map(Line::from).collect()
 }
@@ -261,7 +158,11 @@ fn notes(picture: &Picture, state: &State) -> Vec<String> {
     }
     notes.extend(state.said.clone());
     if picture.ended {
-        notes.push("the job has ended; this is what was seen last".to_owned());
+        let how = picture.job.failure.as_ref();
+        let how = how.map_or_else(String::new, |how| format!(": {how}"));
+        notes.push(format!(
+            "the job has ended{how}; this is what was seen last"
+        ));
     } else {
         notes.extend(diagnosis::sentences(&picture.job));
     }
@@ -337,8 +238,8 @@ mod tests {
                     alive: true,
                     command: String::new(),
                 },
-                started: 0.0,
-                uptime: 61.0,
+                started: Some(0.0),
+                uptime: Some(61.0),
                 ranks: vec![
                     rank(0, Doing::Waiting, Some(wait)),
                     rank(1, Doing::Computing, None),
@@ -369,9 +270,9 @@ mod tests {
         let expected = [
             "/cobre-0123456789abcdef  2 ranks  running  up 61.0 s  1234 calls/s  1.0 cpus",
             "sorted by rank   # compute  = copy  . wait",
-            "RANK STATE     TIME           CALLS/s OPERATION         FOR  QUEUE CPU% MEMORY",
-            "   0 waiting   ####===.......    1234 allreduce forwar…    1         50  12.3 MB",
-            "   1 computing ##############    1234 allreduce forwar…              50  12.3 MB",
+            "RANK STATE     TIME         CALLS/s OPERATION AT             AWAITS CPU%  MEMORY",
+            "   0 waiting   ###===......    1234 allreduce forward.rs:120 rank 1   50 12.3 MB",
+            "   1 computing ############    1234 allreduce forward.rs:120 -        50 12.3 MB",
         ];
         assert_eq!(screen[..5], expected);
         let all = screen.join("\n");
@@ -380,6 +281,77 @@ mod tests {
             "{all}"
         );
         assert!(screen[23].starts_with("q quit"), "{all}");
+    }
+
+    #[test]
+    fn a_wide_screen_shows_more() {
+        let mut picture = picture();
+        let progress = crate::job::Said {
+            state: "busy",
+            queue: 0,
+            items: 0,
+            progress: Some((33, 200)),
+            text: String::new(),
+            age: 0.0,
+        };
+        picture.job.ranks[0].said = Some(progress);
+        let screen = screen(&picture, &State::default(), 200, 50);
+        let expected = [
+            "RANK STATE     TIME                                     CALLS/s OPERATION                    \
+             AT                 AWAITS  SINCE DONE   CPU%  MEMORY CORES",
+            "   0 waiting   ##########==========....................    1234 allreduce(f64[156], Sum) #17 \
+             src/forward.rs:120 rank 1 12.4 s 33/200   50 12.3 MB -",
+        ];
+        assert_eq!(screen[2..4], expected);
+        // Also in a narrow one, which has no room for how many collectives there were.
+        let narrow = self::screen(&picture, &State::default(), 80, 24);
+        assert!(narrow[3].contains(" 33/200 "), "{}", narrow[3]);
+    }
+
+    #[test]
+    fn short_waits_are_not_told_and_an_end_is_with_its_cause() {
+        let mut picture = picture();
+        if let Some(wait) = &mut picture.job.ranks[0].waits {
+            wait.seconds = 0.02;
+        }
+        let all = screen(&picture, &State::default(), 80, 24).join("\n");
+        assert!(!all.contains("waits for"), "{all}");
+        picture.ended = true;
+        picture.job.failure = Some("rank 1 (pid 4001) was killed by signal 9".to_owned());
+        let all = screen(&picture, &State::default(), 80, 24).join("\n");
+        let told = "the job has ended: rank 1 (pid 4001) was killed by signal 9; this is what was";
+        assert!(all.contains(told), "{all}");
+    }
+
+    #[test]
+    fn what_others_wrote_does_not_control_the_screen() {
+        let mut picture = picture();
+        let evil = "\u{1b}]0;X\u{7}\n\u{202e}x";
+        for rank in &mut picture.job.ranks {
+            rank.said = Some(crate::job::Said {
+                state: "computing",
+                queue: 0,
+                items: 0,
+                progress: None,
+                text: evil.to_owned(),
+                age: 0.0,
+            });
+            if let Some(facts) = &mut rank.process {
+                facts.command = evil.to_owned();
+            }
+        }
+        let state = State {
+            detail: true,
+            ..State::default()
+        };
+        let screen = screen(&picture, &state, 80, 24).join("\n");
+        let seen = r"\u{1b}]0;X\u{7}\n\u{202e}x";
+        assert_eq!(screen.matches(seen).count(), 2, "{screen}");
+        assert!(
+            !screen
+                .replace('\n', "")
+                .contains(cobre_comm_trait::text::is_misleading)
+        );
     }
 
     #[test]

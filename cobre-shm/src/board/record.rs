@@ -34,7 +34,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 5] = [
+    /// All of them.
+    pub const ALL: [Self; 5] = [
         Self::Starting,
         Self::Idle,
         Self::Busy,

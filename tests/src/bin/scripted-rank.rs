@@ -9,6 +9,7 @@
 //! | `until-error:WHAT` | one of these, until it fails | `error SENTENCE` |
 //! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
 //! | `progress:DONE:TOTAL` | says so on the status board | nothing |
+//! | `text:TEXT` | says so there | nothing |
 //! | `timeout:SECONDS` | limits how long later calls wait | nothing |
 //! | `outer` | drops the communicators that it has split | nothing |
 //! | `inner-only` | drops the communicator but not those | nothing |
@@ -114,6 +115,7 @@ impl Rank {
                 let status = self.comm()?.status();
                 status.progress(done.parse()?, total.parse()?);
             }
+            "text" => self.comm()?.status().text(rest),
             "timeout" => {
                 let limit = std::time::Duration::try_from_secs_f64(rest.parse()?)?;
                 self.comm()?.set_timeout(Some(limit));
