@@ -44,7 +44,7 @@ use std::{
 
 use clap::Parser;
 use cobre_comm_trait::text::is_misleading;
-use cobre_profile::Profile;
+use cobre_profile::{Profile, Results};
 use cobre_shm::board::{LeastLoaded, policy_by_name};
 use serde::Serialize;
 
@@ -144,7 +144,12 @@ fn plot(json: bool, files: &cli::Plot) -> Result<(), Error> {
         why,
     })?;
     match &files.picture {
-        Some(path) => fs::write(path, cobre_profile::plot(&profile)).map_err(failed(path)),
+        Some(path) => {
+            let picture = cobre_profile::plot(&profile);
+            let file = Results::create(path);
+            file.and_then(|mut file| file.write_all(picture.as_bytes()))
+                .map_err(failed(path))
+        }
         None => print(json, &profile, || cobre_profile::plot(&profile)),
     }
 }

@@ -82,7 +82,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
     let mut signals = Signals::take()?;
     let inheritance = spawn::prepare(&signals);
     let files = files::create(&plan)?;
-    let report = report::file::create(&plan)?;
+    let mut report = report::file::create(&plan)?;
     let reports = Reports::open(&plan.recording)?;
     let mut clock = Clock::start();
     let deadline = plan
@@ -104,7 +104,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
         clock.wake(None);
         let supervisor = Supervisor::new(attempt, &mut signals, &mut clock);
         let finished = supervisor.and_then(Supervisor::run)?;
-        let written = report::file::write(&plan, report.as_ref(), finished.report.as_ref());
+        let written = report::file::write(&plan, report.as_mut(), finished.report.as_ref());
         if let Err(error) = &written {
             report::complain(error);
         }

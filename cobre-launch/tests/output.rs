@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, launcher, run, start};
+use common::{Folder, Outcome, launcher, run, start};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
@@ -151,17 +151,59 @@ fn files_of_each_rank_are_whole_and_private() {
     }
 }
 
+/// Every option by which a user names a file creates it in the same way; each as the words that name
+/// `out/rank-0.stdout`.
+const OUTPUTS: [fn(&str) -> Vec<String>; 4] = [
+    |folder| vec!["--output-dir".to_owned(), folder.to_owned()],
+    |folder| vec!["--report".to_owned(), format!("{folder}/rank-0.stdout")],
+    |folder| vec!["--trace".to_owned(), format!("{folder}/rank-0.stdout")],
+    |folder| vec![format!("--profile={folder}/rank-0.stdout")],
+];
+
+fn write_to(option: fn(&str) -> Vec<String>, folder: &Folder) -> (Outcome, String) {
+    let mut args = option(&folder.file(""));
+    args.extend(["-n", "1", "sh", "-c", "echo x"].map(str::to_owned));
+    (start(launcher(&args)).finish(), format!("{args:?}"))
+}
+
 #[test]
 fn no_link_is_followed_to_write_a_file() {
-    let folder = Folder::new();
-    let target = folder.file("target");
-    std::fs::write(&target, "precious").unwrap();
-    std::os::unix::fs::symlink(&target, folder.file("rank-0.stdout")).unwrap();
-    let outcome = run(&["-n", "1", "--output-dir", &folder.file(""), "echo", "x"]);
-    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
-    let why = "it is a symbolic link, which is not followed";
-    assert!(outcome.stderr.contains(why), "{}", outcome.stderr);
-    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    for option in OUTPUTS {
+        let folder = Folder::new();
+        let target = folder.file("target");
+        std::fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, folder.file("rank-0.stdout")).unwrap();
+        let (outcome, what) = write_to(option, &folder);
+        assert_eq!(outcome.code, 1, "{what}: {}", outcome.stderr);
+        let why = "it is a symbolic link, which is not followed";
+        assert!(outcome.stderr.contains(why), "{what}: {}", outcome.stderr);
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    }
+}
+
+#[test]
+fn every_file_is_private_and_no_pipe_is_waited_for() {
+    for option in OUTPUTS {
+        let folder = Folder::new();
+        let (outcome, what) = write_to(option, &folder);
+        assert_eq!(outcome.code, 0, "{what}: {}", outcome.stderr);
+        let file = folder.file("rank-0.stdout");
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{what}");
+        std::fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(file.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (outcome, what) = write_to(option, &folder);
+        assert_eq!(outcome.code, 1, "{what}: {}", outcome.stderr);
+        let why = "nobody reads from it";
+        assert!(outcome.stderr.contains(why), "{what}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_report_may_go_to_standard_output() {
+    let outcome = run(&["-n", "1", "--report", "/dev/stdout", "echo", "x"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(outcome.stdout.starts_with("x\n{"), "{}", outcome.stdout);
 }
 
 /// `--report /dev/null`, by root.

@@ -7,12 +7,14 @@
 //! - a [`verdict`]: which rank the others wait for, and where;
 //! - a [`table`] for people;
 //! - a [`trace`]: the timeline in the trace event format of Chrome and Perfetto;
-//! - a [`plot`]: an SVG picture of a profile.
+//! - a [`plot`]: an SVG picture of a profile;
+//! - [`Results`]: the file that a user names for any of these.
 //!
 //! Nothing here touches a running job.
 
 mod plot;
 mod profile;
+mod results;
 mod svg;
 mod table;
 mod trace;
@@ -22,6 +24,7 @@ mod verdict;
 pub use self::{
     plot::plot,
     profile::{Profile, Rank, ReadError, Run, Site, Timeline},
+    results::Results,
     table::table,
     trace::trace,
     verdict::verdict,

@@ -129,6 +129,24 @@ fn the_profile_is_data_that_reads_back_and_becomes_a_picture() {
     for expected in ["rank 2", "barrier at ", "Who waits for whom"] {
         assert!(picture.contains(expected), "{expected}");
     }
+    // The inspector writes it as the launcher writes its files: for this user alone, and through no link.
+    let (drawn, link) = (folder.path("picture.svg"), folder.path("link.svg"));
+    std::os::unix::fs::symlink(&drawn, &link).unwrap();
+    let draw = |to: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_inspect"));
+        let mut inspect = Process::start("plot", command.args(["plot", &file, to]));
+        (inspect.end(), inspect.heard().to_owned())
+    };
+    let (end, heard) = draw(&link);
+    assert_eq!(end, End::Code(1), "{heard}");
+    assert!(heard.contains("symbolic link") && !std::fs::exists(&drawn).unwrap());
+    assert_eq!(draw(&drawn).0, End::Code(0));
+    assert_eq!(folder.read("picture.svg"), picture);
+    let mode = std::fs::metadata(&drawn).unwrap().permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o600
+    );
 }
 
 /// What was called is what is counted, also where one place of the program calls with several types.

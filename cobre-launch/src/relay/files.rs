@@ -1,12 +1,12 @@
 //! The files of `--output-dir`.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cobre_comm_trait::text::count;
+use cobre_profile::Results;
 
 use crate::error::LaunchError;
 use crate::plan::{Plan, template};
@@ -40,7 +40,8 @@ pub(crate) fn create(plan: &Plan) -> Result<Vec<RankFiles>, LaunchError> {
         }
         let file = |stream: &str| {
             let path = folder.join(format!("rank-{rank}.{stream}"));
-            owner_only(&path).map_err(failed(&path))
+            let made = Results::create(&path).map(Results::into_file);
+            made.map_err(failed(&path))
         };
         files.push([file(STREAMS[0])?, file(STREAMS[1])?]);
         folders.insert(folder);
@@ -90,26 +91,6 @@ fn rank_of(name: &str) -> Option<usize> {
 pub(crate) fn again(files: &[RankFiles]) -> io::Result<Vec<RankFiles>> {
     let pair = |[out, err]: &RankFiles| Ok([out.try_clone()?, err.try_clone()?]);
     files.iter().map(pair).collect()
-}
-
-/// A new or emptied file that nobody but its owner reads; or a device or a pipe, as it is.
-pub(crate) fn owner_only(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::ELOOP) => io::Error::other("it is a symbolic link, which is not followed"),
-            _ => error,
-        })?;
-    // The mode above is for a new file only.
-    if file.metadata()?.is_file() {
-        file.set_permissions(PermissionsExt::from_mode(0o600))?;
-    }
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! The file of `--report`.
 
-use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::Write;
+
+use cobre_profile::Results;
 
 use crate::error::LaunchError;
 use crate::plan::Plan;
-use crate::relay::files::owner_only;
 use crate::report::last_words::Report;
 
 /// Creates the file that `--report` asks for.
-pub(crate) fn create(plan: &Plan) -> Result<Option<File>, LaunchError> {
+pub(crate) fn create(plan: &Plan) -> Result<Option<Results>, LaunchError> {
     let Some(path) = &plan.report else {
         return Ok(None);
     };
@@ -17,25 +17,22 @@ pub(crate) fn create(plan: &Plan) -> Result<Option<File>, LaunchError> {
         path: path.clone(),
         source,
     };
-    owner_only(path).map(Some).map_err(failed)
+    Results::create(path).map(Some).map_err(failed)
 }
 
 /// Writes the report, instead of that of an earlier attempt.
 pub(crate) fn write(
     plan: &Plan,
-    file: Option<&File>,
+    file: Option<&mut Results>,
     report: Option<&Report>,
 ) -> Result<(), LaunchError> {
-    let (Some(mut file), Some(report), Some(path)) = (file, report, &plan.report) else {
+    let (Some(file), Some(report), Some(path)) = (file, report, &plan.report) else {
         return Ok(());
     };
     let mut replace = || {
         let mut text = serde_json::to_vec_pretty(report)?;
         text.push(b'\n');
-        if file.metadata()?.is_file() {
-            file.set_len(0)?;
-            file.rewind()?;
-        }
+        file.begin_again()?;
         file.write_all(&text)
     };
     replace().map_err(|source| LaunchError::Report {

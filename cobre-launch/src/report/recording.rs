@@ -1,10 +1,9 @@
 //! `--profile` and `--trace`: what is made of the ranks' records at the end.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use cobre_profile::{Profile, Run};
+use cobre_profile::{Profile, Results, Run};
 use cobre_shm::recording::RankRecord;
 
 use crate::error::LaunchError;
@@ -23,13 +22,13 @@ pub(crate) struct Reports {
 struct Target {
     path: PathBuf,
     /// `None` for standard error.
-    file: Option<File>,
+    file: Option<Results>,
 }
 
 impl Target {
     /// Opened before the job starts, so that nobody runs for hours for nothing.
     fn open(option: &'static str, path: &Path) -> Result<Self, LaunchError> {
-        let file = (path != Path::new(STANDARD_ERROR)).then(|| File::create(path));
+        let file = (path != Path::new(STANDARD_ERROR)).then(|| Results::create(path));
         let file = file.transpose().map_err(|source| LaunchError::ReportFile {
             option,
             path: path.to_owned(),
