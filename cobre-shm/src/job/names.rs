@@ -3,10 +3,10 @@
 /// Bytes of an announcement: a slash, the prefix and the 32 digits of a UUID.
 const LENGTH: usize = 39;
 
-/// A segment's name in a form that can be broadcast.
 /// The space of names of [`of_launch`]; any number that nobody else uses.
 const LAUNCHES: uuid::Uuid = uuid::Uuid::from_u128(0xc0b6_e5a1_7d3f_4c9e_8b02_94d5_61ce_f7a8);
 
+/// A segment's name in a form that can be broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Announced([u8; LENGTH]);
 
