@@ -247,7 +247,7 @@ pub enum CommError {
         call: Box<Call>,
     },
     /// A rank ended although others still needed it.
-    #[error("rank {rank} (pid {pid}) {cause}, {}", while_in(*.operation))]
+    #[error("rank {rank} (pid {pid}) {cause}{}", noticed_in(*.operation))]
     RankFailed {
         /// The rank that failed first.
         rank: usize,
@@ -255,7 +255,7 @@ pub enum CommError {
         pid: u32,
         /// How it ended.
         cause: FailureCause,
-        /// The collective in which its absence was noticed; `None` between collectives.
+        /// The collective in which its absence was noticed; `None` if not by a rank that waited for it.
         operation: Option<Operation>,
     },
     /// A rank waited longer than it was allowed to. Nobody has died: who is missing is slow, stopped,
@@ -337,11 +337,8 @@ impl core::fmt::Debug for CommError {
     }
 }
 
-fn while_in(operation: Option<Operation>) -> String {
-    operation.map_or_else(
-        || "between collectives".to_owned(),
-        |operation| format!("noticed in {operation}"),
-    )
+fn noticed_in(operation: Option<Operation>) -> String {
+    operation.map_or_else(String::new, |operation| format!(", noticed in {operation}"))
 }
 
 fn who_is_missing(missing: &[Missing], more: usize) -> String {

@@ -116,9 +116,7 @@ fn what_it_does(rank: &Rank) -> String {
     let number = rank.rank;
     let last = rank.operation.as_ref().map(place);
     match (rank.doing, last) {
-        _ if rank.is_stopped() => {
-            format!("rank {number} is stopped (signal SIGCONT goes on with it)")
-        }
+        _ if rank.is_stopped() => format!("rank {number} is stopped (SIGCONT resumes it)"),
         (Doing::Computing, Some(last)) => format!("rank {number} computes since {last}"),
         (Doing::Computing | Doing::Starting, None) => {
             format!("rank {number} has not come to it yet")

@@ -37,6 +37,8 @@ use crate::process::guard::Guard;
 use crate::process::signal::Signals;
 use crate::process::spawn;
 use crate::relay::files::{self, RankFiles};
+use crate::report::attempt::Report;
+use crate::report::file::ReportFile;
 use crate::report::recording::Reports;
 use crate::sys::Inheritance;
 use crate::watch::clock::Clock;
@@ -49,6 +51,9 @@ use crate::watch::supervise::{Attempt, Supervisor};
 /// It expects to be the only work of a process with one thread: it forks, blocks signals and adopts
 /// orphans.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let words = args.iter().map(|word| word.to_string_lossy().into_owned());
+    let command: Vec<String> = words.collect();
     let segments = match cli::parse(args) {
         Ok(Parsed::Run(segments, notes)) => {
             notes.iter().for_each(|note| report::note(note));
@@ -57,7 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
         Ok(Parsed::Answered) => return JobExit::Success,
         Err(error) => return report::usage(&error),
     };
-    match launch(segments) {
+    match launch(segments, &command) {
         Ok(exit) => exit,
         Err(LaunchError::Usage(message)) => report::usage(&cli::usage_error(message)),
         Err(error) => {
@@ -67,7 +72,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
     }
 }
 
-fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
+fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, LaunchError> {
     let cores = cores_for(&segments[0].job.binding)?;
     let mut plan = Plan::new(segments, &|name| std::env::var_os(name), cores)?;
     // Holds the ranks' cores until the job has ended.
@@ -82,7 +87,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
     let mut signals = Signals::take()?;
     let inheritance = spawn::prepare(&signals);
     let files = files::create(&plan)?;
-    let mut report = report::file::create(&plan)?;
+    let mut report = ReportFile::create(&plan, command)?;
     let reports = Reports::open(&plan.recording)?;
     let mut clock = Clock::start();
     let deadline = plan
@@ -92,6 +97,7 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
     loop {
         let failed = LaunchError::system("opening the files of --output-dir");
         let again = files::again(&files).map_err(failed)?;
+        let now = clock.now();
         let attempt = start_job(
             &plan,
             number,
@@ -99,21 +105,36 @@ fn launch(segments: Vec<cli::Segment>) -> Result<JobExit, LaunchError> {
             again,
             deadline,
             &mut signals,
-            clock.now(),
-        )?;
+            now,
+        );
         clock.wake(None);
-        let supervisor = Supervisor::new(attempt, &mut signals, &mut clock);
-        let finished = supervisor.and_then(Supervisor::run)?;
-        let written = report::file::write(&plan, report.as_mut(), finished.report.as_ref());
-        if let Err(error) = &written {
-            report::complain(error);
-        }
-        if !finished.may_restart || number == plan.max_restarts {
-            let exit = finished.exit.unless(written.is_err());
+        let finished = attempt
+            .and_then(|attempt| Supervisor::new(attempt, &mut signals, &mut clock))
+            .and_then(Supervisor::run);
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(error) => {
+                report_attempt(&mut report, Some(Report::not_started(number, &error)), true);
+                return Err(error);
+            }
+        };
+        let is_last = !finished.may_restart || number == plan.max_restarts;
+        let written = report_attempt(&mut report, finished.report, is_last);
+        if is_last {
+            let exit = finished.exit.unless(!written);
             return Ok(reports.write(&plan, &finished.records, exit));
         }
         number += 1;
     }
+}
+
+/// Whether the report could be written, if there is to be one; otherwise that is said.
+fn report_attempt(file: &mut ReportFile<'_>, attempt: Option<Report>, is_last: bool) -> bool {
+    let written = attempt.map_or(Ok(()), |attempt| file.add(attempt, is_last));
+    if let Err(error) = &written {
+        report::complain(error);
+    }
+    written.is_ok()
 }
 
 /// How many cores the job may use, here or on the machine that it is planned for.

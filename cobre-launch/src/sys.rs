@@ -156,11 +156,33 @@ pub(crate) fn survive_file_size() -> nix::Result<SigHandler> {
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }
 }
 
+/// What a process has used, with those of its children that it has waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) user_micros: u64,
+    pub(crate) system_micros: u64,
+    /// The most memory that it, or one of those children, has had in use at once.
+    pub(crate) peak_bytes: u64,
+}
+
+impl Usage {
+    fn new(usage: &libc::rusage) -> Self {
+        let number = |number: libc::c_long| u64::try_from(number).unwrap_or_default();
+        let micros = |time: libc::timeval| number(time.tv_sec) * 1_000_000 + number(time.tv_usec);
+        Self {
+            user_micros: micros(usage.ru_utime),
+            system_micros: micros(usage.ru_stime),
+            // In KiB (getrusage(2)).
+            peak_bytes: number(usage.ru_maxrss) * 1024,
+        }
+    }
+}
+
 /// A child that may be reaped, or whether there is any left to wait for.
 #[derive(Debug)]
 pub(crate) enum Reaped {
     /// This one has ended.
-    Child(Pid, ExitStatus),
+    Child(Pid, ExitStatus, Usage),
     /// There are children, none has ended.
     NoneYet,
     /// There are no children.
@@ -171,12 +193,18 @@ pub(crate) enum Reaped {
 pub(crate) fn reap() -> Reaped {
     loop {
         let mut status = 0;
-        // SAFETY: `status` is a valid place for the one integer that waitpid writes.
-        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: both are valid places for what wait4 writes.
+        match unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) } {
             0 => return Reaped::NoneYet,
             -1 if Errno::last() == Errno::EINTR => {}
             -1 => return Reaped::NoneLeft,
-            pid => return Reaped::Child(Pid::from_raw(pid), ExitStatus::from_raw(status)),
+            pid => {
+                // SAFETY: zeros are a valid value, and the call has written another.
+                let usage = Usage::new(&unsafe { usage.assume_init() });
+                let status = ExitStatus::from_raw(status);
+                return Reaped::Child(Pid::from_raw(pid), status, usage);
+            }
         }
     }
 }

@@ -178,18 +178,19 @@ fn names_that_are_no_programs_say_why() {
 }
 
 #[test]
-fn what_all_ranks_complain_of_alike_is_not_said_once_more() {
+fn what_ranks_complain_of_alike_is_said_once_with_the_ranks() {
     let complaint = "read x; echo no such case >&2; exit 3";
     let outcome = run(&["-n", "3", "--stdin", "all", "sh", "-c", complaint]);
     assert_eq!(outcome.code, 3);
     assert_eq!(
         outcome.stderr_without_times(),
         "no such case\nno such case\nno such case\n\
-         cobre-launch: all 3 ranks exited with code 3\n  exit code 3\n"
+         cobre-launch: all 3 ranks exited with code 3\n  \
+         the last lines of ranks 0-2 on stderr:\n    | no such case\n  exit code 3\n"
     );
     let different = format!("echo $COBRE_SHM_RANK >&2; {complaint}");
     let outcome = run(&["-n", "3", "--stdin", "all", "sh", "-c", &different]);
-    let expected = "  rank 0's last lines on stderr:\n    | 0\n    | no such case\n";
+    let expected = "  the last lines of rank 0 on stderr:\n    | 0\n    | no such case\n";
     assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
 }
 

@@ -18,6 +18,9 @@ const ROLES: &[(&str, fn())] = &[
     ("rank_1_leaves_too_early", rank_1_leaves_too_early),
     ("rank_1_never_joins", rank_1_never_joins),
     ("rank_0_stays_longer", rank_0_stays_longer),
+    ("rank_1_fails_at_the_end", rank_1_fails_at_the_end),
+    ("rank_1_has_other_counts", rank_1_has_other_counts),
+    ("rank_1_panics_first", rank_1_panics_first),
     ("rank_0_does_not_look", rank_0_does_not_look),
     ("ranks_that_disagree", ranks_that_disagree),
     ("rank_1_fills_the_memory", rank_1_fills_the_memory),
@@ -248,7 +251,7 @@ fn a_rank_that_never_joins_fails_those_that_wait_for_it() {
     let outcome = outcome("3", "rank_1_never_joins");
     assert_eq!(outcome.code, 1);
     let verdict = verdict(&outcome);
-    let expected = "cobre-launch: rank 1 (pid PID) exited with code 0 while others waited for it";
+    let expected = "cobre-launch: rank 1 (pid PID) exited with code 0 without joining while others waited for it";
     assert!(verdict.starts_with(expected), "{verdict}");
     // One that has not joined either may be ended before it is told.
     assert!(
@@ -313,7 +316,60 @@ fn ranks_that_leave_cleanly_do_not_end_the_others() {
         "{}",
         outcome.stdout
     );
-    assert_eq!((outcome.code, outcome.stderr.as_str()), (5, ""));
+    let said = "cobre-launch: ranks 1-2 exited with code 5\n";
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (5, said));
+}
+
+fn rank_1_fails_at_the_end() {
+    let comm = join();
+    let rank = comm.rank();
+    drop(comm);
+    std::process::exit(if rank == 1 { 3 } else { 0 });
+}
+
+#[test]
+fn every_end_that_is_no_success_says_who_and_how() {
+    let outcome = outcome("3", "rank_1_fails_at_the_end");
+    assert_eq!(outcome.code, 3);
+    let said = "cobre-launch: rank 1 (pid PID) exited with code 3\n";
+    assert_eq!(outcome.stderr_without_pids(), said);
+}
+
+/// Rank 1 gathers into another array than the others.
+fn rank_1_has_other_counts() {
+    let comm = join();
+    let (rank, size) = (comm.rank(), comm.size());
+    let more = usize::from(rank == 1);
+    let counts: Vec<usize> = (0..size).map(|rank| rank + 1 + more).collect();
+    let displs: Vec<usize> = (0..size).map(|rank| counts[..rank].iter().sum()).collect();
+    let mut all = vec![0.0; counts.iter().sum()];
+    let _ = comm.allgatherv(&vec![1.0; counts[rank]], &mut all, &counts, &displs);
+    std::process::exit(4);
+}
+
+#[test]
+fn ranks_whose_calls_differ_are_told_apart() {
+    let text = outcome("3", "rank_1_has_other_counts").stderr;
+    let (_, scene) = text.split_once("the ranks were, at that moment:").unwrap();
+    let of_rank_1 = "    rank 1 in operation 2: allgatherv(f64[3] of 9 in all, counts #";
+    assert!(scene.contains(of_rank_1), "{text}");
+}
+
+/// Rank 1 panics while no other has called anything yet, and those make their next call when they
+/// already can be told.
+fn rank_1_panics_first() {
+    let comm = cobre_shm::init().unwrap();
+    assert!(comm.rank() != 1, "what a pity");
+    // Until the job has failed.
+    while comm.barrier().is_ok() {}
+    drop(comm);
+}
+
+#[test]
+fn ranks_that_were_told_and_left_are_shown_as_they_were() {
+    let text = outcome("3", "rank_1_panics_first").stderr;
+    let (_, scene) = text.split_once("the others were, at that moment:").unwrap();
+    assert!(!scene.contains("gone"), "{text}");
 }
 
 fn rank_0_does_not_look() {

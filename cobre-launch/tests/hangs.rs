@@ -14,6 +14,7 @@ const ROLES: &[(&str, fn())] = &[
     ("rank_2_does_not_come", rank_2_does_not_come),
     ("rank_1_is_killed_on_a_line", rank_1_is_killed_on_a_line),
     ("everybody_computes", everybody_computes),
+    ("rank_1_is_stopped", rank_1_is_stopped),
     (
         "ranks_wait_in_two_communicators",
         ranks_wait_in_two_communicators,
@@ -78,10 +79,14 @@ fn says_who_waits(stderr: &str) {
     ] {
         assert!(text.contains(part), "{part} in {stderr}");
     }
-    let own = stderr.lines().filter(|line| !line.contains('/'));
-    for line in own {
-        assert!(line.chars().count() <= 80, "{line}");
-    }
+    // No terminal: a line for each group, so that it can be searched.
+    let shown = stderr
+        .lines()
+        .filter(|line| line.contains("allreduce(f64[3], Sum) at "));
+    assert!(
+        shown.clone().count() > 0 && shown.clone().all(|line| line.contains(" for rank 2")),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -154,6 +159,31 @@ fn sigquit_says_who_is_where_before_it_ends_them() {
     assert!(outcome.stderr.ends_with(last), "{}", outcome.stderr);
 }
 
+/// Rank 1 is stopped; rank 0 waits for it.
+fn rank_1_is_stopped() {
+    let comm = join();
+    if comm.rank() == 1 {
+        raise(Signal::SIGSTOP).unwrap();
+    }
+    let _ = comm.barrier();
+}
+
+#[test]
+fn a_stopped_rank_is_called_stopped() {
+    let outcome = job("2", "rank_1_is_stopped", &["--hang-after", "300ms"]).finish();
+    assert_eq!(outcome.code, 123, "{}", outcome.stderr);
+    for part in [
+        "\n    rank 1 stopped (SIGCONT resumes it), computing after operation 1: barrier() at ",
+        "\n  missing: rank 1\n  rank 1 is stopped (SIGCONT resumes it)\n",
+    ] {
+        assert!(
+            outcome.stderr.contains(part),
+            "{part} in {}",
+            outcome.stderr
+        );
+    }
+}
+
 fn everybody_computes() {
     let comm = join();
     let begin = std::time::Instant::now();
@@ -211,6 +241,44 @@ fn the_report_has_what_the_last_words_have() {
     assert_eq!(report["ranks"][1]["signal"], "SIGKILL");
     assert_eq!(report["ranks"][1]["doing"]["what"], "computing");
     assert_eq!(report["ranks"][1]["doing"]["operation"]["name"], "barrier");
+    assert_eq!(report["command"][1], "-n");
+    assert!(report["job"].as_str().unwrap().starts_with("/cobre-"));
+    let time = |name: &str| report[name].as_str().unwrap().to_owned();
+    assert!(time("started") <= time("failed") && time("failed") <= time("ended"));
+    for rank in report["ranks"].as_array().unwrap() {
+        // A process needs some memory to begin with, and none of these much more.
+        let peak = rank["peak_memory_bytes"].as_u64().unwrap();
+        assert!((100 << 10..1 << 30).contains(&peak), "{peak}");
+        let cpu = rank["cpu_user_seconds"].as_f64().unwrap()
+            + rank["cpu_system_seconds"].as_f64().unwrap();
+        assert!((0.0..1000.0).contains(&cpu), "{cpu}");
+        assert!(rank["program"].as_str().unwrap().contains("hangs"));
+    }
+}
+
+#[test]
+fn a_report_says_why_a_job_that_ended_by_itself_was_no_success() {
+    let folder = Folder::new();
+    let file = folder.file("report.json");
+    let report = |args: &[&str]| -> serde_json::Value {
+        let options = ["--report", &file];
+        let _ = common::run(&[&options[..], args].concat());
+        serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap()
+    };
+    let failed = report(&["-n", "2", "sh", "-c", "exit $COBRE_SHM_RANK"]);
+    let summary = failed["summary"].as_str().unwrap();
+    assert!(summary.starts_with("rank 1 (pid ") && summary.ends_with(") exited with code 1"));
+    assert_eq!(failed["exit_code"], 1);
+    // The kernel finds out that nothing can execute it.
+    let script = folder.file("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    let refused = report(&["-n", "1", &script]);
+    assert_eq!(refused["exit_code"], 126);
+    let summary = refused["summary"].as_str().unwrap();
+    assert!(summary.starts_with("rank 0 cannot execute"), "{summary}");
+    assert_eq!(report(&["true"])["summary"], serde_json::Value::Null);
 }
 
 /// Rank 1 is killed in the first two attempts.
@@ -249,6 +317,27 @@ fn a_job_that_fails_is_started_again() {
     assert_eq!(
         (&report["attempt"], &report["exit_code"]),
         (&2.into(), &0.into())
+    );
+    let earlier = report["earlier_attempts"].as_array().unwrap();
+    let earlier: Vec<_> = earlier
+        .iter()
+        .map(|attempt| {
+            (
+                &attempt["attempt"],
+                &attempt["first_cause"]["rank"],
+                &attempt["exit_code"],
+            )
+        })
+        .collect();
+    let killed = |attempt| (attempt, 1.into(), 137.into());
+    let expected: [(serde_json::Value, serde_json::Value, serde_json::Value); 2] =
+        [killed(0.into()), killed(1.into())];
+    assert_eq!(
+        earlier,
+        expected
+            .iter()
+            .map(|(a, b, c)| (a, b, c))
+            .collect::<Vec<_>>()
     );
 }
 

@@ -77,6 +77,12 @@ impl Results {
         Ok(Self { file, whole })
     }
 
+    /// Whether what was written can be taken back: not from a pipe, for example.
+    #[must_use]
+    pub fn can_begin_again(&self) -> bool {
+        self.whole
+    }
+
     /// Takes back what was written, if it holds nothing else.
     ///
     /// # Errors

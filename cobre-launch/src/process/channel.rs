@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use cobre_shm::MAX_RANKS;
 
 use crate::process::missed::Missed;
-use crate::sys;
+use crate::sys::{self, Usage};
 
 /// A set of ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub(crate) enum News {
         status: ExitStatus,
         /// It had been signalled to end it.
         by_order: bool,
+        usage: Usage,
     },
 }
 
@@ -108,37 +109,51 @@ impl Order {
 }
 
 impl News {
-    const LENGTH: usize = 12;
+    const LENGTH: usize = 6 * 8;
 
     fn encode(self) -> [u8; Self::LENGTH] {
-        let [a, b, c] = match self {
-            Self::Started(pid) => [0, pid.as_raw(), 0],
-            Self::Refused(errno) => [1, errno as i32, 0],
+        let words = match self {
+            Self::Started(pid) => [0, i64::from(pid.as_raw()), 0, 0, 0, 0],
+            Self::Refused(errno) => [1, errno as i64, 0, 0, 0, 0],
             Self::Ended {
                 rank,
                 status,
                 by_order,
-            } => [2 + i32::from(by_order), rank as i32, status.into_raw()],
+                usage,
+            } => [
+                2 + i64::from(by_order),
+                rank as i64,
+                status.into_raw().into(),
+                usage.user_micros.cast_signed(),
+                usage.system_micros.cast_signed(),
+                usage.peak_bytes.cast_signed(),
+            ],
         };
         let mut bytes = [0; Self::LENGTH];
-        for (place, word) in bytes.chunks_exact_mut(4).zip([a, b, c]) {
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_ne_bytes());
         }
         bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut words = bytes.chunks_exact(4).map(|word| {
-            let word = word.try_into().unwrap_or_default();
-            i32::from_ne_bytes(word)
-        });
-        match (words.next()?, words.next()?, words.next()?) {
-            (0, pid, _) => Some(Self::Started(Pid::from_raw(pid))),
-            (1, errno, _) => Some(Self::Refused(Errno::from_raw(errno))),
-            (kind @ (2 | 3), rank, status) => Some(Self::Ended {
+        let words: Vec<i64> = bytes
+            .chunks_exact(8)
+            .map(|word| i64::from_ne_bytes(word.try_into().unwrap_or_default()))
+            .collect();
+        let small = |word: i64| i32::try_from(word).ok();
+        match words[..] {
+            [0, pid, ..] => Some(Self::Started(Pid::from_raw(small(pid)?))),
+            [1, errno, ..] => Some(Self::Refused(Errno::from_raw(small(errno)?))),
+            [kind @ (2 | 3), rank, status, user, system, peak] => Some(Self::Ended {
                 rank: usize::try_from(rank).ok()?,
-                status: ExitStatus::from_raw(status),
+                status: ExitStatus::from_raw(small(status)?),
                 by_order: kind == 3,
+                usage: Usage {
+                    user_micros: user.cast_unsigned(),
+                    system_micros: system.cast_unsigned(),
+                    peak_bytes: peak.cast_unsigned(),
+                },
             }),
             _ => None,
         }
@@ -281,7 +296,7 @@ fn receive<M, const LENGTH: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::{News, Order, RankSet, Received, Wait, pair};
+    use super::{News, Order, RankSet, Received, Usage, Wait, pair};
     use nix::errno::Errno;
     use nix::sys::signal::Signal;
     use nix::unistd::Pid;
@@ -319,6 +334,11 @@ mod tests {
                 rank: 1023,
                 status: ExitStatus::from_raw(0x8b),
                 by_order: true,
+                usage: Usage {
+                    user_micros: 1,
+                    system_micros: u64::MAX,
+                    peak_bytes: 3 << 40,
+                },
             },
         ] {
             guard.send(news, &[guard.as_fd(), guard.as_fd()]);

@@ -2,6 +2,7 @@
 
 pub(crate) mod composer;
 pub(crate) mod files;
+pub(crate) mod fit;
 pub(crate) mod held;
 pub(crate) mod output;
 pub(crate) mod sink;

@@ -11,6 +11,7 @@ use nix::poll::PollFlags;
 use crate::plan::Plan;
 use crate::relay::composer::Source;
 use crate::relay::files::{RankFiles, STREAMS};
+use crate::relay::fit;
 use crate::relay::held::{Held, Line};
 use crate::relay::sink::{self, Sink};
 use crate::relay::tail::Tail;
@@ -151,7 +152,9 @@ impl Output {
     /// control a terminal.
     pub(crate) fn say(&mut self, text: &str) {
         if let Some(sink) = self.sinks.last_mut() {
-            sink.add(Source::Launcher, clean_lines(text).as_bytes());
+            let text = clean_lines(text);
+            let text = fit::wrap(&text, sink.width());
+            sink.add(Source::Launcher, text.as_bytes());
         }
     }
 

@@ -5,9 +5,8 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use rustix::termios::tcgetwinsize;
-
 use crate::relay::composer::{Composer, Labels, Source};
+use crate::relay::fit;
 
 /// A write of this size to a pipe that is ready for writing does not block.
 const PIPE_BUF: usize = libc::PIPE_BUF;
@@ -75,12 +74,12 @@ impl Sink {
     pub(crate) fn columns(&self) -> Option<usize> {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let terminal = self.file.is_terminal() && !dumb;
-        let size = terminal.then(|| tcgetwinsize(&self.file).ok())??;
-        // A terminal that does not know has 0.
-        Some(match size.ws_col {
-            0 => 80,
-            columns => columns.into(),
-        })
+        terminal.then(|| fit::columns(&self.file))?
+    }
+
+    /// How wide text may be here.
+    pub(crate) fn width(&self) -> Option<usize> {
+        fit::width(&self.file)
     }
 
     /// Shows `footer`, less than a line, below everything, in the place of the one before.

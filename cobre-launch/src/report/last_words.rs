@@ -7,14 +7,12 @@ use cobre_comm_trait::{CommError, FailureCause, text};
 use cobre_shm::duration;
 use cobre_shm::observer::NotFormed;
 use nix::sys::signal::Signal;
-use serde::Serialize;
 
-use crate::JobExit;
 use crate::plan::Plan;
 use crate::process::signal;
-use crate::relay::files::STREAMS;
+use crate::relay::fit::line;
 use crate::relay::output::Output;
-use crate::report::text::paragraph;
+use crate::report::attempt::{Cause, Report};
 use crate::report::verdict::{End, Facts, RankEnd, Verdict, common_code, named};
 use crate::watch::ending::Reason;
 use crate::watch::job::Membership;
@@ -43,57 +41,11 @@ pub(crate) struct Known<'a> {
     /// What the kernel's counters say about a rank that was killed.
     pub(crate) out_of_memory: Option<&'static str>,
     pub(crate) started: SystemTime,
+    /// How long ago that was.
+    pub(crate) elapsed: Duration,
+    /// The name of the job.
+    pub(crate) job: &'a str,
     pub(crate) output: &'a Output,
-}
-
-/// The outcome of an attempt, as `--report` has it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    /// Of this format.
-    version: u32,
-    exit_code: u8,
-    /// Why the launcher ended the job; `null` if it ended by itself.
-    reason: Option<Reason>,
-    /// The first of the last words, or nothing if there were none.
-    summary: Option<String>,
-    attempt: u32,
-    started: String,
-    /// When the launcher began to end the job.
-    failed: Option<String>,
-    first_cause: Option<Cause>,
-    ranks: Vec<RankReport>,
-}
-
-#[derive(Debug, Serialize)]
-struct Cause {
-    rank: usize,
-    pid: i32,
-    time: String,
-    /// In words: how it ended.
-    how: String,
-    out_of_memory: Option<&'static str>,
-    /// `stdout` or `stderr`.
-    stream: Option<&'static str>,
-    last_lines: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct RankReport {
-    rank: usize,
-    pid: i32,
-    /// One of these two.
-    exit_code: Option<i32>,
-    signal: Option<String>,
-    ended_after_seconds: f64,
-    ended_by_launcher: bool,
-    doing: Option<Doing>,
-}
-
-impl Report {
-    /// The exit code has changed since: the output could not be written.
-    pub(crate) fn set_exit(&mut self, exit: JobExit) {
-        self.exit_code = exit.code();
-    }
 }
 
 impl Known<'_> {
@@ -106,18 +58,13 @@ impl Known<'_> {
         }
         let first = text.as_deref().and_then(|text| text.lines().next());
         let summary = first.map(|line| line.trim_start_matches("cobre-launch: ").to_owned());
-        let report = Report {
-            version: 1,
-            exit_code: self.verdict.exit.code(),
-            reason: self.facts.ending.map(|(reason, _)| reason),
-            summary,
-            attempt: self.attempt,
-            started: self.clock(Duration::ZERO),
-            failed: self.facts.ending.map(|(_, since)| self.clock(since)),
-            first_cause: cause,
-            ranks: self.facts.ends.iter().map(|end| self.rank(end)).collect(),
-        };
-        (text, report)
+        let report = Report::new(self, summary, cause);
+        // A pipe's reader that has seen enough, like `head`, is nothing to complain of.
+        let is_reader = matches!(self.facts.ending, Some((Reason::BrokenPipe, _)));
+        (
+            text.filter(|_| !is_reader || !self.unkilled.is_empty()),
+            report,
+        )
     }
 
     /// Who goes on after the job.
@@ -135,10 +82,16 @@ impl Known<'_> {
     fn text(&self, cause: Option<&Cause>) -> Option<String> {
         let code = self.verdict.exit.code();
         let Some((reason, _)) = self.facts.ending else {
-            return self.kept_going();
+            return match self.plan.keep_going {
+                true => self.kept_going(),
+                false => self.codes(),
+            };
         };
         match reason {
-            Reason::BrokenPipe => None,
+            Reason::BrokenPipe => Some(
+                "cobre-launch: the reader of standard output went away; so the job was ended\n"
+                    .to_owned(),
+            ),
             Reason::Interrupt => {
                 Some("cobre-launch: the job was killed by a second SIGINT\n".to_owned())
             }
@@ -179,19 +132,36 @@ impl Known<'_> {
 
     /// With `--keep-going`: who failed, and how.
     fn kept_going(&self) -> Option<String> {
-        if !self.plan.keep_going {
-            return None;
-        }
         let text = each_failure(self.facts.ends, self.received)?;
         let killed = |end: &RankEnd| end.end == End::Signal(libc::SIGKILL);
         let memory = self
             .out_of_memory
             .filter(|_| self.facts.ends.iter().any(killed));
-        let memory = memory
-            .map(|verdict| paragraph(2, verdict))
-            .unwrap_or_default();
+        let memory = memory.map(|verdict| line(2, verdict)).unwrap_or_default();
         let code = self.verdict.exit.code();
         Some(format!("{text}{memory}  exit code {code}\n"))
+    }
+
+    /// Who ended with which code, if all ended by themselves and not all with 0.
+    fn codes(&self) -> Option<String> {
+        let ends = self.facts.ends;
+        let failed: Vec<&RankEnd> = failed(ends).collect();
+        let first = failed.first()?;
+        let said = match &kinds(&failed)[..] {
+            _ if ended_alike(ends) => first_line(&self.facts, first),
+            [(how, ranks)] if ranks.len() == 1 => {
+                format!("rank {} (pid {}) {how}", first.rank, first.pid)
+            }
+            [(how, ranks)] => format!("{} {how}", text::ranks(ranks)),
+            kinds => {
+                let kind =
+                    |(how, ranks): &(String, Vec<usize>)| format!("{} {how}", text::ranks(ranks));
+                let kinds: Vec<String> = kinds.iter().map(kind).collect();
+                let code = self.verdict.exit.code();
+                format!("{}; exit code {code}", kinds.join(", "))
+            }
+        };
+        Some(format!("cobre-launch: {said}\n"))
     }
 
     /// Why the job failed if nobody is to blame.
@@ -220,17 +190,25 @@ impl Known<'_> {
             end.at.as_secs_f64()
         );
         if let Some(verdict) = cause.out_of_memory {
-            text.push_str(&paragraph(2, verdict));
+            text.push_str(&line(2, verdict));
         }
         let alike = ended_alike(self.facts.ends);
-        if let Some(stream) = cause.stream
-            && !(alike && self.all_complained_alike(cause.rank))
-        {
-            let whose = match alike {
-                true => format!("rank {}'s", cause.rank),
-                false => "its".to_owned(),
+        if let Some(stream) = cause.stream {
+            let whose = match (alike, &cause.same_lines[..]) {
+                (false, []) => format!("its last lines on {stream}:"),
+                (false, same) => {
+                    format!(
+                        "its last lines on {stream}, and those of {}:",
+                        text::ranks(same)
+                    )
+                }
+                (true, same) => {
+                    let mut ranks = [&[cause.rank], same].concat();
+                    ranks.sort_unstable();
+                    format!("the last lines of {} on {stream}:", text::ranks(&ranks))
+                }
             };
-            let _ = writeln!(text, "  {whose} last lines on {stream}:");
+            text.push_str(&line(2, &whose));
             for line in &cause.last_lines {
                 let _ = writeln!(text, "    | {line}");
             }
@@ -238,7 +216,7 @@ impl Known<'_> {
         text.push_str(&self.others((!alike).then_some(cause.rank)));
         let ended = self.ranks(|end| end.by_launcher);
         if !ended.is_empty() {
-            text.push_str(&paragraph(
+            text.push_str(&line(
                 2,
                 &format!("{} had to be ended", text::ranks(&ended)),
             ));
@@ -247,14 +225,10 @@ impl Known<'_> {
         text
     }
 
-    /// Whether all have written to standard error what `rank` has: then it stands there already.
-    fn all_complained_alike(&self, rank: usize) -> bool {
-        let last = |rank| self.output.last_lines(rank, SEARCHED);
-        let one = last(rank);
-        let is_error = one
-            .as_ref()
-            .is_some_and(|(stream, _)| *stream == STREAMS[1]);
-        is_error && self.facts.ends.iter().all(|end| last(end.rank) == one)
+    /// The last lines that `rank` wrote, as far as they tell something, and to which stream.
+    fn last_lines(&self, rank: usize) -> Option<(&'static str, Vec<String>)> {
+        let (stream, lines) = self.output.last_lines(rank, SEARCHED)?;
+        Some((stream, telling(&lines).to_vec()))
     }
 
     /// What the ranks were doing when the job failed, the `cause` first, if it is one rank.
@@ -290,7 +264,12 @@ impl Known<'_> {
 
     fn cause(&self) -> Option<Cause> {
         let end = &self.facts.ends[self.verdict.cause?];
-        let (stream, lines) = self.output.last_lines(end.rank, SEARCHED).unzip();
+        let last = self.last_lines(end.rank);
+        let wrote_the_same = |other: &RankEnd| {
+            other.rank != end.rank && last.is_some() && self.last_lines(other.rank) == last
+        };
+        let same_lines = self.ranks(wrote_the_same);
+        let (stream, last_lines) = last.unzip();
         Some(Cause {
             rank: end.rank,
             pid: end.pid,
@@ -300,24 +279,9 @@ impl Known<'_> {
                 .out_of_memory
                 .filter(|_| end.end == End::Signal(libc::SIGKILL)),
             stream,
-            last_lines: telling(&lines.unwrap_or_default()).to_vec(),
+            last_lines: last_lines.unwrap_or_default(),
+            same_lines,
         })
-    }
-
-    fn rank(&self, end: &RankEnd) -> RankReport {
-        let (exit_code, signal) = match end.end {
-            End::Code(code) => (Some(code), None),
-            End::Signal(number) => (None, Some(signal::name(number))),
-        };
-        RankReport {
-            rank: end.rank,
-            pid: end.pid,
-            exit_code,
-            signal,
-            ended_after_seconds: end.at.as_secs_f64(),
-            ended_by_launcher: end.by_launcher,
-            doing: self.scene.and_then(|scene| scene.get(end.rank)).cloned(),
-        }
     }
 
     fn ranks(&self, which: impl Fn(&RankEnd) -> bool) -> Vec<usize> {
@@ -326,7 +290,7 @@ impl Known<'_> {
     }
 
     /// The machine's time, in UTC, so long after the start.
-    fn clock(&self, after: Duration) -> String {
+    pub(crate) fn clock(&self, after: Duration) -> String {
         humantime::format_rfc3339_millis(self.started + after).to_string()
     }
 }
@@ -377,8 +341,7 @@ fn first_line(facts: &Facts<'_>, cause: &RankEnd) -> String {
 
 /// Who failed, and how; those that ended alike together. Nothing if nobody did.
 fn each_failure(ends: &[RankEnd], received: &[Signal]) -> Option<String> {
-    let is_bad = |end: &&RankEnd| end.end != End::Code(0);
-    let failed: Vec<&RankEnd> = ends.iter().filter(is_bad).collect();
+    let failed: Vec<&RankEnd> = failed(ends).collect();
     let first = failed.first()?.end;
     if let End::Signal(number) = first
         && received.iter().any(|&signal| signal as i32 == number)
@@ -395,9 +358,20 @@ fn each_failure(ends: &[RankEnd], received: &[Signal]) -> Option<String> {
         ),
         false => format!("cobre-launch: {some} of {all} ranks failed (--keep-going)\n"),
     };
-    let mut kinds: Vec<String> = Vec::new();
-    let mut who: Vec<Vec<usize>> = Vec::new();
-    for end in failed {
+    for (how, ranks) in kinds(&failed) {
+        text.push_str(&line(2, &format!("{}: {how}", text::ranks(&ranks))));
+    }
+    Some(text)
+}
+
+fn failed(ends: &[RankEnd]) -> impl Iterator<Item = &RankEnd> {
+    ends.iter().filter(|end| end.end != End::Code(0))
+}
+
+/// How these ranks ended, each way once, with all ranks that did.
+fn kinds(ends: &[&RankEnd]) -> Vec<(String, Vec<usize>)> {
+    let mut kinds: Vec<(String, Vec<usize>)> = Vec::new();
+    for end in ends {
         let how = match (end.end, end.failure()) {
             (End::Signal(number), _) => {
                 format!("killed by {} (signal {number})", signal::name(number))
@@ -405,20 +379,12 @@ fn each_failure(ends: &[RankEnd], received: &[Signal]) -> Option<String> {
             (End::Code(code), Some(FailureCause::Panicked)) => format!("panicked (code {code})"),
             (End::Code(code), _) => format!("exited with code {code}"),
         };
-        let at = kinds
-            .iter()
-            .position(|kind| *kind == how)
-            .unwrap_or_else(|| {
-                kinds.push(how);
-                who.push(Vec::new());
-                kinds.len() - 1
-            });
-        who[at].push(end.rank);
+        match kinds.iter_mut().find(|(known, _)| *known == how) {
+            Some((_, ranks)) => ranks.push(end.rank),
+            None => kinds.push((how, vec![end.rank])),
+        }
     }
-    for (how, ranks) in kinds.iter().zip(&who) {
-        text.push_str(&paragraph(2, &format!("{}: {how}", text::ranks(ranks))));
-    }
-    Some(text)
+    kinds
 }
 
 /// Whether several ranks all ended with the same code, none because of another.
@@ -438,6 +404,9 @@ fn end_of(end: &RankEnd, awaited: bool) -> String {
             format!("aborted the job with code {code}")
         }
         (End::Code(code), Some(_)) => format!("exited with code {code} before it joined the job"),
+        (End::Code(code), None) if awaited && end.membership == Membership::Absent => {
+            format!("exited with code {code} without joining while others waited for it")
+        }
         (End::Code(code), None) if awaited => {
             format!("exited with code {code} while others waited for it")
         }

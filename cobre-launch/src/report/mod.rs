@@ -1,5 +1,6 @@
 //! Everything that the launcher itself says.
 
+pub(crate) mod attempt;
 pub(crate) mod exit_code;
 pub(crate) mod file;
 pub(crate) mod last_words;
@@ -7,7 +8,6 @@ mod patient;
 pub(crate) mod progress;
 pub(crate) mod recording;
 pub(crate) mod shell;
-pub(crate) mod text;
 pub(crate) mod verdict;
 
 use std::borrow::Cow;
@@ -20,6 +20,7 @@ use crate::JobExit;
 use crate::error::LaunchError;
 use crate::plan::{Identity, Plan};
 use crate::process::signal;
+use crate::relay::fit;
 use crate::report::shell::quote;
 use crate::report::verdict::{End, RankEnd};
 
@@ -41,7 +42,8 @@ fn print_clean(error: &clap::Error) -> io::Result<()> {
 
 /// Says what stopped the launcher.
 pub(crate) fn complain(error: &LaunchError) {
-    say(&format!("cobre-launch: {}\n", clean(&error.to_string())));
+    let text = format!("cobre-launch: {}\n", clean(&error.to_string()));
+    say(&fit::wrap(&text, fit::width(&io::stderr())));
 }
 
 /// Says what the user should know though nothing is wrong.

@@ -53,7 +53,12 @@ impl Job {
     pub(crate) fn scene(&self) -> Vec<Doing> {
         let splits = self.observer.splits();
         let doing = |rank| {
-            let mut doing = Doing::new(self.membership(rank), self.observer.activity(rank));
+            let membership = match self.membership(rank) {
+                // It was there when the job failed, and has left since.
+                Membership::Left if self.saw_failure(rank) => Membership::Joined { pid: 0 },
+                membership => membership,
+            };
+            let mut doing = Doing::new(membership, self.observer.activity(rank));
             for (split, number) in splits.iter().zip(1..) {
                 let place = Place {
                     number,

@@ -10,4 +10,5 @@ pub(crate) mod hang;
 pub(crate) mod job;
 pub(crate) mod oom;
 pub(crate) mod scene;
+pub(crate) mod stopped;
 pub(crate) mod supervise;

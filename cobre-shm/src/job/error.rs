@@ -152,10 +152,12 @@ pub enum InitError {
         pid: u32,
     },
     /// A peer failed while the job formed.
-    #[error("job {name} could not form: {cause}")]
+    #[error("job {name} could not form: {cause}{}", if *joined { "" } else { " without joining" })]
     PeerFailed {
         /// The job.
         name: String,
+        /// Whether the rank that failed had joined.
+        joined: bool,
         /// What happened.
         cause: CommError,
     },

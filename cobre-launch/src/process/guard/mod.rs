@@ -19,7 +19,7 @@ use crate::plan::{Identity, Plan};
 use crate::process::channel::{self, LauncherEnd, News, Order, RankSet, Received, Wait};
 use crate::process::missed::Missed;
 use crate::process::{child, spawn};
-use crate::sys::{self, Inheritance};
+use crate::sys::{self, Inheritance, Usage};
 
 /// How often a guard that says nothing while it starts ranks is looked at, in milliseconds.
 const LOOK: u8 = 50;
@@ -40,6 +40,8 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// The launcher had it signalled to end it.
     pub(crate) by_launcher: bool,
+    /// Unless nobody could tell.
+    pub(crate) usage: Option<Usage>,
 }
 
 /// The launcher's handle on its guard. When it is dropped, everything below the guard is killed.
@@ -120,12 +122,14 @@ impl Guard {
                     rank,
                     status,
                     by_order,
+                    usage,
                 },
                 _,
             )) => Some(Ended {
                 rank,
                 status,
                 by_launcher: by_order,
+                usage: Some(usage),
             }),
             _ => None,
         }

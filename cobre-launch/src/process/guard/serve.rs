@@ -14,7 +14,7 @@ use nix::unistd::{Pid, setsid};
 use crate::plan::{Identity, Plan};
 use crate::process::channel::{GuardEnd, News, Order, RankSet, Received, Wait};
 use crate::process::{child, descendants, spawn};
-use crate::sys::{Inheritance, Reaped, leave_streams, reap};
+use crate::sys::{Inheritance, Reaped, Usage, leave_streams, reap};
 
 /// Starts the ranks of the job `identity`, watches them, and ends with everything that is below it when
 /// the launcher closes its end of the channel, or dies.
@@ -140,19 +140,20 @@ impl Ranks {
     }
 
     fn reap(&mut self, channel: &GuardEnd) {
-        while let Reaped::Child(pid, status) = reap() {
+        while let Reaped::Child(pid, status, usage) = reap() {
             if let Some(rank) = self.pids.iter().position(|&rank| rank == Some(pid)) {
                 self.pids[rank] = None;
-                channel.send(self.ended(rank, status), &[]);
+                channel.send(self.ended(rank, status, usage), &[]);
             }
         }
     }
 
-    fn ended(&self, rank: usize, status: ExitStatus) -> News {
+    fn ended(&self, rank: usize, status: ExitStatus, usage: Usage) -> News {
         News::Ended {
             rank,
             status,
             by_order: self.signalled[rank],
+            usage,
         }
     }
 

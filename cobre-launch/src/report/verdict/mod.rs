@@ -15,6 +15,7 @@ use std::time::Duration;
 use cobre_comm_trait::{CommError, FailureCause};
 
 use crate::JobExit;
+use crate::sys::Usage;
 use crate::watch::ending::{Reason, SIMULTANEOUS};
 use crate::watch::job::Membership;
 
@@ -40,6 +41,8 @@ pub(crate) struct RankEnd {
     pub(crate) saw_failure: bool,
     /// The launcher had signalled it.
     pub(crate) by_launcher: bool,
+    /// What it has used, unless nobody could tell.
+    pub(crate) usage: Option<Usage>,
 }
 
 impl RankEnd {

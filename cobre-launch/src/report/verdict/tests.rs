@@ -17,6 +17,7 @@ fn end(rank: usize, end: End, membership: Membership) -> RankEnd {
         membership,
         saw_failure: false,
         by_launcher: false,
+        usage: None,
     }
 }
 

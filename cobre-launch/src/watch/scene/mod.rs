@@ -2,6 +2,7 @@
 
 mod words;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use cobre_comm_trait::{Call, Operation, text::count};
@@ -12,10 +13,15 @@ pub(crate) use words::{describe, diagnose};
 
 use crate::watch::job::Membership;
 
+/// What is said of a rank whose process is stopped.
+const STOPPED: &str = "stopped (SIGCONT resumes it)";
+
 /// What one rank is doing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Doing {
     pub(crate) what: What,
+    /// Its process is stopped by a signal.
+    pub(crate) stopped: bool,
     /// The collective it is in, or the last one it completed.
     pub(crate) operation: Option<OperationView>,
     /// The communicator of that collective, if it is not the job's own.
@@ -81,6 +87,7 @@ impl Doing {
         };
         Self {
             what,
+            stopped: false,
             operation: call.map(OperationView::new),
             split: None,
             waits_for: wait.map(|(peer, _)| peer),
@@ -103,6 +110,12 @@ impl Doing {
         } else {
             *self = there;
         }
+    }
+
+    /// Says whether the rank's process is stopped.
+    pub(crate) fn set_stopped(&mut self, stopped: bool) {
+        self.stopped = stopped;
+        self.also.iter_mut().for_each(|one| one.stopped = stopped);
     }
 
     fn is_inside(&self) -> bool {
@@ -130,13 +143,17 @@ impl Doing {
     /// In words; nothing of whom it waits for, which differs among ranks that do the same.
     fn describe(&self) -> String {
         let operation = self.describe_operation();
-        match (self.what, &self.operation) {
+        let what = match (self.what, &self.operation) {
             (What::Waiting | What::Calling, _) => format!("in {operation}"),
             (What::Computing, _) => format!("computing after {operation}"),
             (What::Starting, _) => "computing, before the first operation".to_owned(),
             (What::Absent, _) => "not in the job yet".to_owned(),
             (What::Left, Some(_)) => format!("gone after {operation}"),
             (What::Left, None) => "gone".to_owned(),
+        };
+        match self.stopped {
+            true => format!("{STOPPED}, {what}"),
+            false => what,
         }
     }
 }
@@ -170,9 +187,25 @@ impl OperationView {
 
     /// Whether `other` is what another rank calls that does the same.
     fn agrees(&self, other: &Self) -> bool {
-        // Each rank's own count of an allgatherv is its own.
-        let own_count = self.name == Operation::Allgatherv.name();
-        self.name == other.name && (own_count || self.arguments == other.arguments)
+        self.name == other.name && self.agreed() == other.agreed()
+    }
+
+    /// Shows no argument that `other`, which agrees, has differently.
+    fn keep_what_agrees(&mut self, other: &Self) {
+        if self.arguments != other.arguments {
+            self.arguments = self.agreed().into_owned();
+        }
+    }
+
+    /// The arguments that are the same on all ranks: of an allgatherv not each rank's own count.
+    fn agreed(&self) -> Cow<'_, str> {
+        let arguments = &self.arguments;
+        if self.name == Operation::Allgatherv.name()
+            && let (Some(begin), Some(end)) = (arguments.find('['), arguments.find(']'))
+        {
+            return format!("{}[..{}", &arguments[..begin], &arguments[end..]).into();
+        }
+        arguments.into()
     }
 }
 

@@ -4,25 +4,28 @@ use std::collections::BTreeSet;
 
 use cobre_comm_trait::text;
 
-use super::{Doing, What};
-use crate::report::text::paragraph;
+use super::{Doing, STOPPED, What};
+use crate::relay::fit::line;
 
 /// Ranks that do the same.
-struct Group<'a> {
+struct Group {
     ranks: Vec<usize>,
-    doing: &'a Doing,
+    doing: Doing,
     peers: BTreeSet<usize>,
     shortest: f64,
     longest: f64,
 }
 
-/// What each of `ranks` is doing, grouped: paragraphs of at most 80 columns.
+/// What each of `ranks` is doing, grouped: a line for each group.
 pub(crate) fn describe<'a>(ranks: impl Iterator<Item = (usize, &'a Doing)>) -> String {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     for (rank, doing) in ranks.flat_map(|(rank, doing)| doing.all().map(move |one| (rank, one))) {
         let waited = doing.waited_seconds.unwrap_or_default();
-        match groups.iter_mut().find(|group| same(group.doing, doing)) {
+        match groups.iter_mut().find(|group| same(&group.doing, doing)) {
             Some(group) => {
+                if let (Some(one), Some(other)) = (&mut group.doing.operation, &doing.operation) {
+                    one.keep_what_agrees(other);
+                }
                 group.ranks.push(rank);
                 group.peers.extend(doing.waits_for);
                 group.shortest = group.shortest.min(waited);
@@ -30,7 +33,7 @@ pub(crate) fn describe<'a>(ranks: impl Iterator<Item = (usize, &'a Doing)>) -> S
             }
             None => groups.push(Group {
                 ranks: vec![rank],
-                doing,
+                doing: doing.clone(),
                 peers: doing.waits_for.into_iter().collect(),
                 shortest: waited,
                 longest: waited,
@@ -50,10 +53,11 @@ fn same(one: &Doing, other: &Doing) -> bool {
         (None, None) => true,
         _ => false,
     };
-    one.what == other.what && one.split == other.split && operations
+    let alike = one.what == other.what && one.stopped == other.stopped;
+    alike && one.split == other.split && operations
 }
 
-impl Group<'_> {
+impl Group {
     fn describe(&self) -> String {
         let mut text = format!("{} {}", text::ranks(&self.ranks), self.doing.describe());
         if !self.peers.is_empty() {
@@ -64,7 +68,7 @@ impl Group<'_> {
                 text::ranks(&peers)
             ));
         }
-        paragraph(4, &text)
+        line(4, &text)
     }
 }
 
@@ -85,8 +89,8 @@ pub(crate) fn diagnose(scene: &[Doing]) -> String {
         let side =
             |(rank, doing): (usize, &Doing)| format!("rank {rank}: {}", doing.describe_operation());
         text.push_str("  these ranks disagree:\n");
-        text.push_str(&paragraph(4, &side(first)));
-        text.push_str(&paragraph(4, &side(second)));
+        text.push_str(&line(4, &side(first)));
+        text.push_str(&line(4, &side(second)));
     }
     let all = scene.iter().flat_map(Doing::all);
     let waited_for: BTreeSet<usize> = all.filter_map(|doing| doing.waits_for).collect();
@@ -99,10 +103,16 @@ pub(crate) fn diagnose(scene: &[Doing]) -> String {
         })
         .collect();
     if !missing.is_empty() {
-        text.push_str(&paragraph(
-            2,
-            &format!("missing: {}", text::ranks(&missing)),
-        ));
+        text.push_str(&line(2, &format!("missing: {}", text::ranks(&missing))));
+        let is_stopped = |&&rank: &&usize| scene.get(rank).is_some_and(|doing| doing.stopped);
+        let stopped: Vec<usize> = missing.iter().filter(is_stopped).copied().collect();
+        if !stopped.is_empty() {
+            let verb = if stopped.len() == 1 { "is" } else { "are" };
+            text.push_str(&line(
+                2,
+                &format!("{} {verb} {STOPPED}", text::ranks(&stopped)),
+            ));
+        }
     } else if !waited_for.is_empty() {
         text.push_str("  the ranks wait for each other\n");
     }
@@ -147,6 +157,7 @@ mod tests {
         Doing {
             what: What::Waiting,
             operation,
+            stopped: false,
             split: None,
             waits_for: Some(peer),
             waited_seconds: Some(seconds),
@@ -158,6 +169,7 @@ mod tests {
         Doing {
             what: What::Computing,
             operation: after,
+            stopped: false,
             split: None,
             waits_for: None,
             waited_seconds: None,
@@ -166,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_ranks_that_do_the_same_are_one_paragraph() {
+    fn a_thousand_ranks_that_do_the_same_are_one_line() {
         let call = operation(17, "allreduce", "f64[156], Sum");
         let mut scene = vec![waiting(500, 2.13, call); 1000];
         scene[3].waited_seconds = Some(0.26);
@@ -174,11 +186,10 @@ mod tests {
         let text = describe(scene.iter().enumerate());
         assert_eq!(
             text,
-            "    ranks 0-499, 501-999 in operation 17: allreduce(f64[156], Sum) at\n      \
+            "    ranks 0-499, 501-999 in operation 17: allreduce(f64[156], Sum) at \
                src/forward.rs:120, waiting 0.3 to 2.1 s for rank 500\n    \
              rank 500 computing after operation 16: barrier() at src/forward.rs:120\n"
         );
-        assert!(text.lines().all(|line| line.len() <= 80));
         assert_eq!(diagnose(&scene), "  missing: rank 500\n");
     }
 
@@ -219,17 +230,45 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_an_allgatherv_may_differ() {
-        let scene = [
-            waiting(1, 1.0, operation(9, "allgatherv", "u8[3] of 7")),
-            waiting(0, 1.0, operation(9, "allgatherv", "u8[4] of 7")),
-        ];
+    fn each_ranks_own_count_of_an_allgatherv_may_differ_but_nothing_else() {
+        let call = |arguments| operation(9, "allgatherv", arguments);
+        let one = waiting(1, 1.0, call("u8[3] of 7 in all, counts #0001"));
+        let other = waiting(0, 1.0, call("u8[4] of 7 in all, counts #0001"));
+        let scene = [one.clone(), other];
         assert_eq!(diagnose(&scene), "  the ranks wait for each other\n");
+        let text = describe(scene.iter().enumerate());
+        let shown = "    ranks 0-1 in operation 9: allgatherv(u8[..] of 7 in all, counts #0001) at";
+        assert!(text.starts_with(shown), "{text}");
+        for differs in [
+            "u8[4] of 8 in all, counts #0001",
+            "u8[4] of 7 in all, counts #0002",
+            "i8[4] of 7 in all, counts #0001",
+        ] {
+            let scene = [one.clone(), waiting(0, 1.0, call(differs))];
+            assert!(
+                diagnose(&scene).contains("these ranks disagree"),
+                "{differs}"
+            );
+            let text = describe(scene.iter().enumerate());
+            assert_eq!(text.matches("operation 9").count(), 2, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stopped_rank_is_called_stopped() {
+        let mut late = computing(operation(8, "barrier", ""));
+        let mut scene = vec![waiting(1, 1.0, operation(9, "barrier", "")), late.clone()];
+        late.stopped = true;
+        scene.push(late);
+        scene[0].waits_for = Some(2);
+        let text = describe(scene.iter().enumerate());
+        let shown =
+            "    rank 2 stopped (SIGCONT resumes it), computing after operation 8: barrier() at";
+        assert!(text.contains(shown), "{text}");
+        assert_eq!(text.matches("rank 1 computing").count(), 1, "{text}");
         assert_eq!(
-            describe(scene.iter().enumerate())
-                .matches("operation")
-                .count(),
-            1
+            diagnose(&scene),
+            "  missing: rank 2\n  rank 2 is stopped (SIGCONT resumes it)\n"
         );
     }
 }

@@ -38,7 +38,7 @@ impl Supervisor<'_> {
     /// The guard and the witness are the only children, as long as the guard lives. That one of them
     /// has been stopped is told like an end.
     pub(super) fn look_after_children(&mut self, now: Instant) {
-        while let Reaped::Child(pid, _) = reap() {
+        while let Reaped::Child(pid, ..) = reap() {
             if pid == self.guard.pid {
                 self.guard_lost(now);
             }
@@ -77,6 +77,7 @@ impl Supervisor<'_> {
                 rank,
                 status: ExitStatus::from_raw(Signal::SIGKILL as i32),
                 by_launcher: true,
+                usage: None,
             };
             self.record(end);
         }
@@ -97,6 +98,7 @@ impl Supervisor<'_> {
             membership: self.job.membership(rank),
             saw_failure: self.job.saw_failure(rank),
             by_launcher: ended.by_launcher,
+            usage: ended.usage,
         };
         state.end = Some(end);
         // A failure has a report of its own, which says more than the code.

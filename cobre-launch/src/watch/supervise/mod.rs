@@ -21,22 +21,23 @@ use crate::relay::files::RankFiles;
 use crate::relay::output::{self, Output};
 use crate::relay::sink;
 use crate::relay::stdin::{self, Broadcast};
-use crate::report::last_words::Report;
+use crate::report::attempt::Report;
 use crate::report::progress::ProgressLine;
 use crate::report::verdict::RankEnd;
 use crate::watch::clock::{Clock, LONGEST_WAIT};
 use crate::watch::ending::{Ending, Reason};
 use crate::watch::hang::HangWatch;
-use crate::watch::job::Job;
+use crate::watch::job::{Job, Membership};
 use crate::watch::oom::OomKills;
 use crate::watch::scene::{self, Doing};
+use crate::watch::stopped::is_stopped;
 use crate::{JobExit, report};
 
 /// How often the segment is looked at while some ranks have ended and others run: whether one of
 /// these waits for one of those is known there only.
 const TICK: Duration = Duration::from_millis(20);
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Rank {
     pid: Pid,
     end: Option<RankEnd>,
@@ -336,7 +337,25 @@ impl<'a> Supervisor<'a> {
 
     /// Notes what each rank is doing, the first time that something is wrong.
     fn look_around(&mut self) {
-        self.scene.get_or_insert_with(|| self.job.scene());
+        if self.scene.is_none() {
+            self.scene = Some(self.current_scene());
+        }
+    }
+
+    /// What each rank is doing now.
+    fn current_scene(&self) -> Vec<Doing> {
+        let mut scene = self.job.scene();
+        for (rank, doing) in scene.iter_mut().enumerate() {
+            let Rank { pid, end } = self.ranks[rank];
+            // Its process may be a shell around the one that joined.
+            let joined = match self.job.membership(rank) {
+                Membership::Joined { pid } => i32::try_from(pid).ok().map(Pid::from_raw),
+                _ => None,
+            };
+            let mut its = std::iter::once(pid).chain(joined);
+            doing.set_stopped(end.is_none() && its.any(is_stopped));
+        }
+        scene
     }
 
     fn say_verbose(&mut self, text: impl FnOnce(&Self) -> String) {

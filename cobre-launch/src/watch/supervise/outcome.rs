@@ -26,6 +26,7 @@ impl Supervisor<'_> {
             keep_going: self.plan.keep_going,
         };
         let verdict = decide(&facts);
+        let elapsed = self.started.elapsed();
         let known = Known {
             plan: self.plan,
             attempt: self.number,
@@ -36,7 +37,9 @@ impl Supervisor<'_> {
             scene: self.scene.as_deref(),
             not_formed: self.job.not_formed(),
             out_of_memory: self.oom_kills.verdict(),
-            started: SystemTime::now() - self.started.elapsed(),
+            started: SystemTime::now() - elapsed,
+            elapsed,
+            job: &self.job.name,
             output: &self.output,
         };
         let (words, report) = known.tell();

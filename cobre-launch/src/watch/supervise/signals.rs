@@ -57,7 +57,7 @@ impl Supervisor<'_> {
     /// Before anybody acts on the signal that asks for it.
     fn say_who_is_where(&mut self) {
         let after = self.started.elapsed().as_secs_f64();
-        let stand = last_words::stand(&self.job.scene());
+        let stand = last_words::stand(&self.current_scene());
         self.output.say(&format!(
             "cobre-launch: SIGQUIT {after:.1} s after the start; what each rank is doing:\n{stand}"
         ));

@@ -211,6 +211,7 @@ impl Enrolment<'_> {
             Kind::NoRoom(errno) => self.no_room(io::Error::from_raw_os_error(errno)),
             _ => InitError::PeerFailed {
                 name,
+                joined: !self.absent().any(|rank| rank == failure.rank),
                 cause: explain::explain(self.control, failure),
             },
         })
