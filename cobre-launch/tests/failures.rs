@@ -7,7 +7,7 @@ mod common;
 
 use cobre_comm_trait::{CommError, Communicator, ReduceOp};
 use cobre_shm::ShmComm;
-use common::{Outcome, Running, join, launcher, rank_of, start, wait_until_gone};
+use common::{Folder, Outcome, Running, join, launcher, rank_of, start, wait_until_gone};
 use nix::sys::signal::{Signal, raise};
 
 const ROLES: &[(&str, fn())] = &[
@@ -329,10 +329,19 @@ fn rank_1_fails_at_the_end() {
 
 #[test]
 fn every_end_that_is_no_success_says_who_and_how() {
-    let outcome = outcome("3", "rank_1_fails_at_the_end");
+    let folder = Folder::new();
+    let file = folder.file("report.json");
+    let outcome = job("3", "rank_1_fails_at_the_end", &["--report", &file]).finish();
     assert_eq!(outcome.code, 3);
-    let said = "cobre-launch: rank 1 (pid PID) exited with code 3\n";
-    assert_eq!(outcome.stderr_without_pids(), said);
+    let said = "rank 1 (pid PID) exited with code 3";
+    assert_eq!(
+        outcome.stderr_without_pids(),
+        format!("cobre-launch: {said}\n")
+    );
+    let report = std::fs::read_to_string(&file).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let summary = report["summary"].as_str().unwrap();
+    assert_eq!(outcome.stderr, format!("cobre-launch: {summary}\n"));
 }
 
 /// Rank 1 gathers into another array than the others.
