@@ -47,6 +47,15 @@ use bytemuck::Pod;
 ///     value: f64,
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent to another process: it is not plain old data",
+    label = "not plain old data",
+    note = "elements are numbers, arrays of them, and structs of these without padding that have \
+            `#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]` and `#[repr(C)]`",
+    note = "send a `bool` or an `enum` as a `u8`, a `String` or a `Vec` as its elements, after its length"
+)]
 pub trait CommData: Pod + Send + Sync {}
 
+// So that the message above is shown, and not what `Pod` is implemented for.
+#[diagnostic::do_not_recommend]
 impl<T: Pod + Send + Sync> CommData for T {}

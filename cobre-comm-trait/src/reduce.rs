@@ -64,6 +64,12 @@ mod sealed {
 /// let mut out = pairs;
 /// LocalComm::new().allreduce(&pairs, &mut out, ReduceOp::Sum).unwrap();
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be reduced: it is no number",
+    label = "no number",
+    note = "reductions combine i8 to i64, isize, u8 to u64, usize, f32 and f64",
+    note = "reduce an array or a struct of one kind of number as the slice of its numbers: `bytemuck::cast_slice`"
+)]
 pub trait Reducible: CommData + PartialEq + core::fmt::Debug + sealed::Sealed {
     /// The type's name in Rust, for messages.
     const NAME: &'static str;
