@@ -41,24 +41,18 @@ pub fn allgatherv(
     length(operation, "counts", size, counts.len())?;
     length(operation, "displs", size, displs.len())?;
     length(operation, "send", counts[rank], send_len)?;
-    let mut end_so_far = 0;
+    let (mut last_end, mut needed) = (0, 0);
     let mut ascending = true;
     for (&count, &displ) in counts.iter().zip(displs) {
-        let end = displ.saturating_add(count);
-        if count > 0 && end > recv_len {
-            return Err(CommError::InvalidBufferSize {
-                operation,
-                buffer: "recv",
-                expected: end,
-                actual: recv_len,
-            });
-        }
         if count > 0 {
-            ascending &= displ >= end_so_far;
-            end_so_far = end;
+            ascending &= displ >= last_end;
+            last_end = displ.saturating_add(count);
+            needed = needed.max(last_end);
         }
     }
-    if ascending {
+    if needed > recv_len {
+        length(operation, "recv", needed, recv_len)
+    } else if ascending {
         Ok(())
     } else {
         disjoint(counts, displs)
@@ -91,9 +85,6 @@ pub fn allreduce<T: Reducible>(
     recv_len: usize,
     op: ReduceOp,
 ) -> Result<(), CommError> {
-    if send_len == 0 {
-        return length(Operation::Allreduce, "send", 1, 0);
-    }
     length(Operation::Allreduce, "recv", send_len, recv_len)?;
     if T::supports(op) {
         Ok(())
@@ -131,19 +122,20 @@ pub fn create_exchange(size: usize, counts: &[usize]) -> Result<(), CommError> {
 /// without overlap and without gaps.
 ///
 /// # Errors
-/// [`CommError::InvalidBufferSize`], [`CommError::OverlappingRanges`], [`CommError::UnownedElements`].
+/// [`CommError::InvalidBufferSize`], [`CommError::InvalidPart`], [`CommError::OverlappingRanges`],
+/// [`CommError::UnownedElements`].
 pub fn parts(size: usize, len: usize, parts: &[Range<usize>]) -> Result<(), CommError> {
     let operation = Operation::CreateRegion;
     length(operation, "parts", size, parts.len())?;
-    if let Some(odd) = parts
-        .iter()
-        .find(|part| part.start > part.end || part.end > len)
-    {
-        return Err(CommError::InvalidBufferSize {
+    let is_odd = |part: &Range<usize>| part.start > part.end || part.end > len;
+    if let Some(rank) = parts.iter().position(is_odd) {
+        let Range { start, end } = parts[rank];
+        return Err(CommError::InvalidPart {
             operation,
-            buffer: "part",
-            expected: odd.start.max(odd.end),
-            actual: len,
+            rank,
+            start,
+            end,
+            len,
         });
     }
     let mut order: Vec<usize> = (0..size).filter(|&rank| !parts[rank].is_empty()).collect();
@@ -260,11 +252,18 @@ mod tests {
             start,
             end,
         };
-        let of = |buffer, expected, actual| CommError::InvalidBufferSize {
+        let missing = CommError::InvalidBufferSize {
             operation,
-            buffer,
-            expected,
-            actual,
+            buffer: "parts",
+            expected: 2,
+            actual: 1,
+        };
+        let odd = |rank, start, end| CommError::InvalidPart {
+            operation,
+            rank,
+            start,
+            end,
+            len: 9,
         };
         for (bad, error) in [
             (vec![0..4, 3..9], overlapping(0, 1)),
@@ -274,25 +273,33 @@ mod tests {
             (vec![0..4, 5..9], unowned(4, 5)),
             (vec![0..4, 4..8], unowned(8, 9)),
             (vec![0..0, 0..0], unowned(0, 9)),
-            (vec![0..4, 4..10], of("part", 10, 9)),
-            (vec![0..usize::MAX, 0..9], of("part", usize::MAX, 9)),
-            (vec![Range { start: 7, end: 4 }, 0..9], of("part", 7, 9)),
-            (vec![0..9; 1], of("parts", 2, 1)),
+            (vec![0..4, 4..10], odd(1, 4, 10)),
+            (vec![0..usize::MAX, 0..9], odd(0, 0, usize::MAX)),
+            (vec![Range { start: 7, end: 4 }, 0..9], odd(0, 7, 4)),
+            (vec![0..9; 1], missing),
         ] {
             assert_eq!(parts(2, 9, &bad), Err(error), "{bad:?}");
         }
     }
 
     #[test]
-    fn a_reduction_of_nothing_is_refused() {
-        assert_eq!(
-            allreduce::<f64>(0, 0, ReduceOp::Sum),
-            Err(CommError::InvalidBufferSize {
-                operation: Operation::Allreduce,
-                buffer: "send",
-                expected: 1,
-                actual: 0
-            })
-        );
+    fn a_receive_buffer_must_hold_all_ranges_and_not_only_the_first_that_does_not_fit() {
+        for displs in [[0, 4, 8], [8, 0, 4], [4, 8, 0]] {
+            assert_eq!(
+                allgatherv((1, 3), 4, 4, &[4; 3], &displs),
+                Err(CommError::InvalidBufferSize {
+                    operation: Operation::Allgatherv,
+                    buffer: "recv",
+                    expected: 12,
+                    actual: 4
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn zero_is_a_length() {
+        assert_eq!(allreduce::<f64>(0, 0, ReduceOp::Sum), Ok(()));
+        assert_eq!(allgatherv((0, 2), 0, 0, &[0; 2], &[0; 2]), Ok(()));
     }
 }

@@ -66,7 +66,7 @@ pub trait Communicator: Send + Sync {
     /// values and sums them in an order of its own.
     ///
     /// # Errors
-    /// [`CommError::InvalidBufferSize`] if `send` is empty or `recv` has another length;
+    /// [`CommError::InvalidBufferSize`] if `recv` has another length than `send`, which may be empty;
     /// [`CommError::InvalidReduceOp`] for a bitwise operation on floats; otherwise as for every
     /// collective.
     #[track_caller]

@@ -93,6 +93,13 @@ impl Call {
         }
     }
 
+    /// Who called, and where.
+    fn place(&self) -> String {
+        let at = |location: &String| format!(" at {location}");
+        let location = self.location.as_ref().map_or_else(String::new, at);
+        format!("rank {}, operation {}{location}", self.rank, self.number)
+    }
+
     /// The call without its rank.
     pub(crate) fn what(&self) -> String {
         let at = |location: &String| format!(" at {location}");
@@ -224,6 +231,20 @@ pub enum CommError {
         /// The one behind the last of them.
         end: usize,
     },
+    /// What is given to a rank as its part of a region is no range of the region's elements.
+    #[error("{operation}: the part {start}..{end} of rank {rank} is no range of {len} elements")]
+    InvalidPart {
+        /// The call.
+        operation: Operation,
+        /// Whose part it is to be.
+        rank: usize,
+        /// Where it begins.
+        start: usize,
+        /// Where it ends.
+        end: usize,
+        /// The elements of the region.
+        len: usize,
+    },
     /// The reduction is not defined for the element type.
     #[error("allreduce: {op} is not defined for {element} (bitwise operations need integers)")]
     InvalidReduceOp {
@@ -240,8 +261,19 @@ pub enum CommError {
         /// The call of the higher rank.
         second: Box<Call>,
     },
-    /// A peer rejected its own arguments; it has the details.
-    #[error("a peer rejected its own arguments: {call}")]
+    /// This rank gave invalid arguments. Its peers get [`PeerRejected`](Self::PeerRejected).
+    ///
+    /// A backend that does not say where, like [`LocalComm`](crate::LocalComm), returns the reason
+    /// itself.
+    #[error("{reason} ({})", call.place())]
+    Rejected {
+        /// The rejected call.
+        call: Box<Call>,
+        /// What is wrong with it.
+        reason: Box<CommError>,
+    },
+    /// A peer gave invalid arguments; it has the details.
+    #[error("{call}, with invalid arguments")]
     PeerRejected {
         /// The rejected call.
         call: Box<Call>,
@@ -287,7 +319,9 @@ pub enum CommError {
     },
     /// Another thread of this process is inside a collective of this communicator.
     ///
-    /// Not final: this call did not happen, the other one goes on.
+    /// Not final: this call did not happen, the other one goes on. A call that takes a region by value
+    /// waits for its turn instead, unless it is made by what the other call runs (the function that fills
+    /// a pool, say): then the region is lost.
     #[error(
         "{operation}: another thread is inside a collective of this communicator; \
          call from one thread at a time"
@@ -301,6 +335,15 @@ pub enum CommError {
     /// Not final for the process that joined.
     #[error("{operation}: this process was forked from a rank and is not a member of the job")]
     Forked {
+        /// The call that did not happen.
+        operation: Operation,
+    },
+    /// This rank has left the job: its program has dropped the communicator, and calls through a
+    /// window that it has kept.
+    ///
+    /// The window's memory stays.
+    #[error("{operation}: this rank has left the job, since its communicator was dropped")]
+    Left {
         /// The call that did not happen.
         operation: Operation,
     },
@@ -391,6 +434,15 @@ mod tests {
             peer: 2,
             time: Duration::from_millis(1500),
         };
+        let rejected = CommError::Rejected {
+            call: call(1, Operation::Broadcast, Some("src/cuts.rs:7")),
+            reason: Box::new(CommError::InvalidRoot { root: 17, size: 3 }),
+        };
+        assert_eq!(
+            rejected.to_string(),
+            "broadcast: root 17 is not a rank of a communicator of 3 (rank 1, operation 7 at \
+             src/cuts.rs:7)"
+        );
         let timeout = CommError::Timeout {
             operation: Operation::Barrier,
             rank: 0,

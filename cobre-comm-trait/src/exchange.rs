@@ -97,7 +97,7 @@ pub trait SharedExchange<T: CommData>: Sized + Send + Sync {
     /// Not a collective: each rank folds what it needs, when it needs it.
     ///
     /// # Errors
-    /// [`CommError::InvalidBufferSize`] if `out` is empty or a part has another length;
+    /// [`CommError::InvalidBufferSize`] if a part has another length than `out`;
     /// [`CommError::InvalidReduceOp`]. Neither is final.
     fn reduce_into(&self, out: &mut [T], op: ReduceOp) -> Result<(), CommError>
     where

@@ -151,6 +151,8 @@ fn failed(operation: &'static str, message: String) -> CommError {
 /// Our error in the published vocabulary; what has no place there goes into the message.
 fn translate(operation: &'static str, error: ours::CommError) -> CommError {
     match error {
+        // It has no place for where.
+        ours::CommError::Rejected { reason, .. } => translate(operation, *reason),
         ours::CommError::InvalidBufferSize {
             expected, actual, ..
         } => CommError::InvalidBufferSize {

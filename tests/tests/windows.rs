@@ -123,7 +123,12 @@ fn parts_that_are_no_division_are_refused_everywhere() {
     // Arguments that are no good end the job, so each gets one.
     let refused = |parts: &[Range<usize>]| {
         let mut outcomes = run_threads(2, |comm, _| {
-            with_parts(&comm, 9, parts).expect_err("no division")
+            let refused = with_parts(&comm, 9, parts).expect_err("no division");
+            let CommError::Rejected { call, reason } = refused else {
+                panic!("{refused}")
+            };
+            assert_eq!(call.rank, comm.rank());
+            *reason
         });
         assert_eq!(outcomes[0], outcomes[1]);
         outcomes.swap_remove(0)
@@ -141,7 +146,15 @@ fn parts_that_are_no_division_are_refused_everywhere() {
     };
     assert_eq!(refused(&[0..4, 5..9]), gap);
     assert_eq!(refused(&[0..5, 4..9]), overlap);
-    for odd in [vec![0..4, 4..10], vec![0..9; 1], vec![0..4, 4..9, 9..9]] {
+    let beyond = CommError::InvalidPart {
+        operation,
+        rank: 1,
+        start: 4,
+        end: 10,
+        len: 9,
+    };
+    assert_eq!(refused(&[0..4, 4..10]), beyond);
+    for odd in [vec![0..9; 1], vec![0..4, 4..9, 9..9]] {
         let refused = refused(&odd);
         assert!(
             matches!(refused, CommError::InvalidBufferSize { .. }),

@@ -193,6 +193,12 @@ fn what_cannot_be_folded_is_harmless<C: SharedMemoryProvider>(probe: &Probe<'_, 
         actual: 5,
     });
     probe.check(too_long == expected, || format!("{too_long:?}"));
+    let mut nothing = self::exchange::<f64, C>(probe, &vec![0; probe.size()]);
+    probe.done("fence of an exchange", nothing.fence());
+    probe.done(
+        "reduce_into of nothing",
+        nothing.reduce_into(&mut [], ReduceOp::Sum),
+    );
     let bits = exchange.reduce_into(&mut [0.0; 4], ReduceOp::BitOr);
     let refused = matches!(bits, Err(CommError::InvalidReduceOp { .. }));
     probe.check(refused, || format!("{bits:?}"));

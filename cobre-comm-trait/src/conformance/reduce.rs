@@ -8,6 +8,7 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     list!["reduce":
         in_rank_order,
         a_single_element,
+        nothing,
         integers_and_every_operation,
         floats_and_every_operation,
         nan_and_zero_have_one_result,
@@ -38,6 +39,12 @@ fn a_single_element<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
     probe.reduce(ReduceOp::Max, 1, |rank, _| rank as i32);
     probe.reduce(ReduceOp::Min, 1, |rank, _| 100 - rank as u64);
     probe.reduce(ReduceOp::Sum, 1, |rank, _| 0.1 * rank as f64);
+}
+
+fn nothing<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
+    probe.reduce(ReduceOp::Max, 0, |_, _| 0.0);
+    probe.reduce(ReduceOp::BitXor, 0, |_, _| 0_u8);
+    probe.reduce(ReduceOp::Sum, 2, |rank, _| rank as f64);
 }
 
 fn every_operation<T: Sample, C: SharedMemoryProvider>(probe: &Probe<'_, C>) {

@@ -12,9 +12,18 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
         operands_stay,
         many_in_a_row,
         several_at_once,
+        of_nothing,
         an_absurd_size_is_refused_and_harmless,
         megabytes,
     ]
+}
+
+fn of_nothing<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
+    let mut reduction = reduction::<f64, C>(probe, 0);
+    reduce(probe, &mut reduction, ReduceOp::Sum, |_, _| 0.0);
+    probe.check(reduction.operand_mut().is_empty(), || {
+        "an operand of nothing".to_owned()
+    });
 }
 
 fn reduction<T: Reducible, C: SharedMemoryProvider>(

@@ -123,10 +123,16 @@ impl<T: Reducible> SharedReduction<T> for ModelReduction<T> {
             vec![len, op as usize],
             bytemuck::cast_slice(&self.operand).to_vec(),
         )?;
-        let operands: Vec<&[T]> = all
+        // The bytes may lie anywhere.
+        let operands: Vec<Vec<T>> = all
             .iter()
-            .map(|bytes| bytemuck::cast_slice(bytes))
+            .map(|bytes| {
+                let mut operand = vec![T::zeroed(); len];
+                bytemuck::cast_slice_mut::<T, u8>(&mut operand).copy_from_slice(bytes);
+                operand
+            })
             .collect();
+        let operands: Vec<&[T]> = operands.iter().map(Vec::as_slice).collect();
         fold(&operands, &mut self.result, op, self.comm.fault());
         if self.comm.fault() == Fault::LostOperand {
             self.operand.fill(T::zeroed());

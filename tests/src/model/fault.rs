@@ -136,7 +136,7 @@ impl Fault {
             Self::FinalAllocationFailure => "regions::an_absurd_size",
             Self::NoPoison => "errors::root_out_of_range_by_the_last",
             Self::ForgottenCause => "mismatch::barrier_for_allreduce",
-            Self::WrongCulprit => "errors::allreduce_of_nothing_by_the_first",
+            Self::WrongCulprit => "errors::allreduce_of_4_into_3_by_the_first",
             Self::IgnoredElement => "mismatch::element_of_allreduce",
             Self::IgnoredCounts => "mismatch::counts_of_allgatherv",
             Self::IgnoredRoot => "mismatch::root_of_broadcast",
