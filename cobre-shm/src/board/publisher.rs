@@ -3,13 +3,13 @@
 use core::{fmt, time::Duration};
 #[cfg(feature = "boards")]
 use std::sync::TryLockError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     record::{Progress, Record, RecordLatch, State, Text},
     service::ServiceTimes,
 };
-use crate::sys::{clock, process, usage};
+use crate::sys::{callback::Callback, clock, process, usage};
 
 /// The time constant of the smoothed queue.
 const SMOOTHING: Duration = Duration::from_secs(10);
@@ -27,7 +27,11 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
 /// the record with the time.
 ///
 /// Clones write the same record, from any thread. In a forked child, which is not the member, and once
-/// the member has left, every method does nothing.
+/// the member of a standing board has left, every method does nothing.
+///
+/// # Panics
+/// Every method, if it is called by the function that [`update`](Self::update) is just running: that
+/// changes the record which it is given.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     shared: Arc<Shared>,
@@ -38,6 +42,8 @@ struct Shared {
     /// Takes away what the board does not want; `None` if it wants everything.
     keep: Option<Keep>,
     current: Mutex<Current>,
+    /// What [`Publisher::update`] runs.
+    update: Callback,
     /// The process generation that is the member; a forked child's differs.
     generation: u32,
 }
@@ -79,6 +85,7 @@ impl Publisher {
                 home: Box::new(home),
                 keep,
                 current: Mutex::default(),
+                update: Callback::default(),
                 generation: process::generation(),
             }),
         }
@@ -123,7 +130,7 @@ impl Publisher {
 
     /// Changes several things at once: readers see all of them or none.
     pub fn update(&self, change: impl FnOnce(&mut Record)) {
-        self.publish(|current| change(&mut current.record));
+        self.publish(|current| self.shared.update.run(|| change(&mut current.record)));
     }
 
     /// Reads this process' memory and CPU time, and says them. The refresher does it by itself.
@@ -150,8 +157,7 @@ impl Publisher {
         if self.shared.generation != process::generation() {
             return false;
         }
-        let current = self.shared.current.lock();
-        let mut current = current.unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.lock();
         if current.left {
             return false;
         }
@@ -162,14 +168,22 @@ impl Publisher {
         true
     }
 
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        assert!(
+            !self.shared.update.is_here(),
+            "the function that `update` runs must change the record that it is given"
+        );
+        let current = self.shared.current.lock();
+        // Poisoned by a panic inside `update`: the record is still one.
+        current.unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[inline]
     fn publish(&self, change: impl FnOnce(&mut Current)) {
         if self.shared.generation != process::generation() {
             return;
         }
-        let current = self.shared.current.lock();
-        // Poisoned by a panic inside `update`: the record is still one.
-        let mut current = current.unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.lock();
         #[cfg(feature = "boards")]
         if current.left {
             return;
@@ -233,6 +247,22 @@ mod tests {
         assert!(record.resident > 0 && record.load.updated_ns > 0);
         publisher.update(|record| record.load.queue = 6);
         assert_eq!(read().load.queue, 6);
+    }
+
+    #[test]
+    fn an_update_that_calls_the_publisher_is_refused_instead_of_waiting_for_itself() {
+        let latch = Arc::new(RecordLatch::new());
+        let publisher = Publisher::new(Heap(Arc::clone(&latch)));
+        let nested = publisher.clone();
+        let refused = std::thread::spawn(move || nested.update(|_| nested.queue(2))).join();
+        let said = refused.unwrap_err();
+        let said = said.downcast_ref::<&str>().unwrap();
+        assert!(
+            said.contains("must change the record that it is given"),
+            "{said}"
+        );
+        publisher.queue(3);
+        assert_eq!(Record::read(&latch).unwrap().load.queue, 3);
     }
 
     #[test]

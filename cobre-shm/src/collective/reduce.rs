@@ -4,6 +4,8 @@
 
 use cobre_comm_trait::{ReduceOp, Reducible};
 
+use crate::sys::float;
+
 /// Elements folded at a time, so that the running result stays in the first-level cache.
 pub(crate) const BLOCK: usize = 1024;
 
@@ -24,7 +26,7 @@ pub(crate) unsafe fn fold<T: Reducible>(
     source: impl Fn(usize) -> *const T,
 ) {
     // SAFETY: as promised by the caller, whatever the operation.
-    unsafe {
+    let fold = || unsafe {
         match op {
             ReduceOp::Sum => fold_with(out, size, source, T::sum),
             ReduceOp::Prod => fold_with(out, size, source, T::prod),
@@ -34,6 +36,12 @@ pub(crate) unsafe fn fold<T: Reducible>(
             ReduceOp::BitOr => fold_with(out, size, source, T::bit_or),
             ReduceOp::BitXor => fold_with(out, size, source, T::bit_xor),
         }
+    };
+    if T::BITWISE {
+        // An integer: the floating-point unit has no say.
+        fold();
+    } else {
+        float::by_default(fold);
     }
 }
 
@@ -85,6 +93,7 @@ unsafe fn fold_with<T: Reducible>(
 #[cfg(test)]
 mod tests {
     use super::{BLOCK, fold};
+    use crate::sys::float;
     use cobre_comm_trait::{ReduceOp, Reducible};
 
     #[test]
@@ -123,5 +132,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A rank whose floating-point unit rounds otherwise, or flushes subnormal numbers to zero.
+    #[test]
+    fn the_fold_does_not_depend_on_the_floating_point_state() {
+        fn bits<T: Reducible>(op: ReduceOp, inputs: &[Vec<T>]) -> Vec<u8> {
+            let mut out = vec![T::zeroed(); inputs[0].len()];
+            // SAFETY: every input has as many elements as `out`, and is apart from it.
+            unsafe { fold(op, &mut out, inputs.len(), |rank| inputs[rank].as_ptr()) };
+            bytemuck::cast_slice(&out).to_vec()
+        }
+        let double = [3e-320, 0.1, 1.0, -1e-16, 2.3e-308, 1e-200, 7e-9, -0.3];
+        let single = double.map(|value| (value * 1e270) as f32 * 1e-30);
+        let mut depends = 0;
+        for size in [2, 3, 5] {
+            let place = |rank, k| (rank * 3 + k) % double.len();
+            let doubles: Vec<Vec<f64>> = (0..size)
+                .map(|rank| (0..8).map(|k| double[place(rank, k)]).collect())
+                .collect();
+            let singles: Vec<Vec<f32>> = (0..size)
+                .map(|rank| (0..8).map(|k| single[place(rank, k)]).collect())
+                .collect();
+            for op in [ReduceOp::Sum, ReduceOp::Prod, ReduceOp::Min, ReduceOp::Max] {
+                let expected = (bits(op, &doubles), bits(op, &singles));
+                float::in_every_other_state(|| {
+                    assert_eq!(bits(op, &doubles), expected.0, "{op} of {size}");
+                    assert_eq!(bits(op, &singles), expected.1, "{op} of {size}");
+                    let one_by_one = (1..size).fold(doubles[0][0], |sum, rank| {
+                        core::hint::black_box(sum).combine(doubles[rank][0], op)
+                    });
+                    depends += u32::from(one_by_one.to_ne_bytes() != expected.0[..8]);
+                });
+            }
+        }
+        let known = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+        assert!(depends > 0 || !known, "no state changes these results");
     }
 }

@@ -4,7 +4,11 @@
 pub(crate) mod affinity;
 #[cfg(not(loom))]
 pub(crate) mod ancestry;
+#[cfg(not(loom))]
+pub(crate) mod callback;
 pub(crate) mod clock;
+#[cfg(not(loom))]
+pub(crate) mod float;
 #[cfg(not(loom))]
 pub(crate) mod lock;
 #[cfg(not(loom))]
