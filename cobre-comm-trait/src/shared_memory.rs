@@ -17,7 +17,9 @@
 //! 3. *Fence*: [`SharedRegion::fence`] consumes the write epoch and, when every rank has done so,
 //!    grants the read epoch. A fence that fails grants nothing.
 //! 4. *Read*: `&` to everything, from any number of threads.
-//! 5. *Drop* whenever it suits; the memory goes when the last rank has dropped.
+//! 5. *Drop* whenever it suits; the memory goes when the last rank has dropped. A region may be kept
+//!    longer than its communicator, to read or write what was granted. But its fences are calls of
+//!    a rank that has left then, and fail ([`CommError::Left`]) where there are peers to leave.
 //!
 //! Fences take `self` by value, so that no reference of the old epoch can outlive it. That is what
 //! makes a slice of live shared memory sound: while anybody can hold `&[T]` nobody can hold

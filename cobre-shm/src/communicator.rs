@@ -26,7 +26,8 @@ use crate::{
 /// This process' membership of a job, or a job of one.
 ///
 /// Dropping it leaves the job without waiting for anybody: a rank that has made all its calls may
-/// go. Not for use by a forked child ([`CommError::Forked`]).
+/// go. The memory of its windows stays, to read and write as before, but their fences are calls too:
+/// they return [`CommError::Left`]. Not for use by a forked child ([`CommError::Forked`]).
 #[derive(Debug)]
 pub struct ShmComm {
     core: Arc<Core>,
@@ -126,7 +127,8 @@ impl ShmComm {
         }
     }
 
-    /// This rank's record on the status board, to write. Costs the peers nothing.
+    /// This rank's record on the status board, to write; the same for all its communicators. Costs the
+    /// peers nothing.
     #[must_use]
     pub fn status(&self) -> &Publisher {
         self.core.status()
@@ -168,6 +170,13 @@ impl ShmComm {
     #[cfg(feature = "cobre-comm")]
     pub(crate) fn topology_cell(&self) -> &std::sync::OnceLock<::cobre_comm::ExecutionTopology> {
         &self.topology
+    }
+}
+
+impl Drop for ShmComm {
+    fn drop(&mut self) {
+        // Windows may keep the rest, but can make no calls without it.
+        self.core.depart();
     }
 }
 
@@ -285,7 +294,7 @@ impl SharedMemoryProvider for ShmComm {
     fn split_local(&self) -> Result<Self, CommError> {
         let control = split::split(&self.core, Location::caller())?;
         let core = Core::new(control, self.core.rank(), self.core.policy());
-        let local = Self::member(core.recorded_by(self.core.recorder()));
+        let local = Self::member(core.split_from(&self.core));
         local.set_timeout(self.timeout());
         Ok(local)
     }

@@ -7,7 +7,10 @@ use std::{
     thread,
 };
 
-use cobre_comm_trait::{CommError, Communicator, Operation, SharedMemoryProvider, SharedRegion};
+use cobre_comm_trait::{
+    CommError, Communicator, Operation, PoolProvider, ReduceOp, SharedMemoryProvider, SharedPool,
+    SharedRegion,
+};
 use cobre_shm::{Config, ShmComm, random_job_name};
 
 fn pair(body: impl Fn(ShmComm) + Sync) {
@@ -60,16 +63,6 @@ fn a_region_dropped_in_the_middle_of_an_epoch_is_a_mismatch_for_who_goes_on() {
             matches!(result, Err(CommError::Mismatch { .. })),
             "{result:?}"
         );
-    });
-}
-
-#[test]
-fn regions_outlive_their_communicator_and_keep_its_membership() {
-    pair(|comm| {
-        let mut region = comm.create_shared_region::<u32>(10).unwrap();
-        drop(comm);
-        region.part_mut().fill(7);
-        assert!(region.fence().unwrap().iter().all(|&value| value == 7));
     });
 }
 
@@ -148,4 +141,110 @@ fn two_roots_find_out_later_too() {
             );
         });
     }
+}
+
+/// What runs inside an operation of several collectives, and what another thread calls meanwhile, is
+/// refused; the operation goes on.
+#[test]
+fn an_operation_of_several_collectives_is_one_operation() {
+    fn refused<R: core::fmt::Debug>(call: impl FnOnce() -> Result<R, CommError>) {
+        let error = call().unwrap_err();
+        assert!(matches!(error, CommError::Busy { .. }), "{error}");
+    }
+    pair(|comm| {
+        let mut pool = comm.create_pool::<u32>(9).unwrap();
+        let mut other = comm.create_pool::<u32>(9).unwrap();
+        let lost = comm.create_shared_region::<f64>(9).unwrap();
+        let call_all = |comm: &ShmComm| {
+            refused(|| comm.barrier());
+            refused(|| comm.allreduce(&[1.0], &mut [0.0], ReduceOp::Sum));
+            refused(|| comm.create_pool::<u8>(1).map(drop));
+            refused(|| comm.split_local().map(drop));
+        };
+        let appended = pool.append(2, |mine| {
+            mine.fill(comm.rank() as u32);
+            call_all(&comm);
+            refused(|| other.append(1, |_| panic!("must not be called")));
+            // It would wait for itself.
+            refused(|| lost.fence().map(drop));
+            thread::scope(|scope| scope.spawn(|| call_all(&comm)).join()).unwrap();
+        });
+        let start = 2 * comm.rank();
+        assert_eq!(appended, Ok(start..start + 2));
+        assert_eq!(*pool, [0, 0, 1, 1]);
+        let region = comm.create_shared_region::<f64>(9).unwrap();
+        let reader = region.populate_by_leader(|all| {
+            all.fill(2.5);
+            call_all(&comm);
+        });
+        assert_eq!(*reader.unwrap(), [2.5; 9]);
+        comm.barrier().unwrap();
+    });
+}
+
+/// A fence takes its region by value: refused, the region would be lost.
+#[test]
+fn a_fence_waits_for_its_turn() {
+    let waits = Barrier::new(2);
+    pair(|comm| {
+        let region = comm.create_shared_region::<f64>(9).unwrap();
+        if comm.rank() == 1 {
+            waits.wait();
+            comm.barrier().unwrap();
+            region.fence().unwrap();
+            return;
+        }
+        let is_asleep = |thread: i32| {
+            let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('S')
+        };
+        let until_asleep = |thread: i32| {
+            while !is_asleep(thread) {
+                thread::yield_now();
+            }
+        };
+        let (to, threads) = std::sync::mpsc::channel();
+        let fencing = to.clone();
+        thread::scope(|scope| {
+            let comm = &comm;
+            scope.spawn(move || {
+                to.send(nix::unistd::gettid().as_raw()).unwrap();
+                comm.barrier().unwrap();
+            });
+            until_asleep(threads.recv().unwrap());
+            scope.spawn(move || {
+                fencing.send(nix::unistd::gettid().as_raw()).unwrap();
+                assert_eq!(*region.fence().unwrap(), [0.0; 9]);
+            });
+            until_asleep(threads.recv().unwrap());
+            waits.wait();
+        });
+    });
+}
+
+#[test]
+fn a_rank_with_invalid_arguments_is_told_where_and_stays_told() {
+    pair(|comm| {
+        if comm.rank() == 0 {
+            let told = comm.barrier().unwrap_err().to_string();
+            assert!(
+                told.starts_with("rank 1 called broadcast(f64[2], root 17) as operation 1 at ")
+                    && told.ends_with(", with invalid arguments"),
+                "{told}"
+            );
+            return;
+        }
+        let told = comm.broadcast(&mut [0.0; 2], 17).unwrap_err();
+        let text = told.to_string();
+        let (what, place) = text.split_once(" (").unwrap();
+        assert_eq!(
+            what,
+            "broadcast: root 17 is not a rank of a communicator of 2"
+        );
+        assert!(place.starts_with("rank 1, operation 1 at "), "{text}");
+        assert!(place.contains("misuse.rs:"), "{text}");
+        for _ in 0..2 {
+            assert_eq!(comm.barrier(), Err(told.clone()));
+        }
+    });
 }

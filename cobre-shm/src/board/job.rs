@@ -33,7 +33,8 @@ impl Home for RankHome {
 pub(crate) fn member(control: &Control, rank: usize, own: Option<usize>) -> Member {
     let presence = &control.cell(rank).presence;
     let pid = presence.pid.load(Ordering::Relaxed);
-    let record = Record::read(&control.block(rank).board);
+    // The rank has one, in the job that it joined first.
+    let record = Record::read(&control.root().block(rank).board);
     let activity = activity::of(control, rank);
     let here = own == Some(rank) || (is_member(control, rank) && control.is_alive(rank));
     Member {

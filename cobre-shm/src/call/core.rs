@@ -1,7 +1,7 @@
 //! One rank's membership: what the communicator and its windows share.
 
 use core::{panic::Location, time::Duration};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use cobre_comm_trait::{CommError, FailureCause, Operation};
 
@@ -16,17 +16,18 @@ use crate::{
         cell::{LEFT, Members, PANICKED},
         failure::{Failure, Kind},
         patience::{Patience, WaitPolicy},
-        primitive::{AtomicU64, Ordering},
+        primitive::{AtomicU32, AtomicU64, Ordering},
         round::{RoundState, Rounds},
         wait::{self, Stopped},
     },
-    sys::process,
+    sys::{callback::Callback, process},
 };
 
 /// A place in the source, of whoever called the collective.
 pub(crate) type Site = &'static Location<'static>;
 
-/// One rank of a formed job. Dropping it leaves the job, without a barrier.
+/// One rank of a formed job. The program leaves the job when it drops its communicator; the memory of
+/// its windows, which have this too, stays.
 #[derive(Debug)]
 pub(crate) struct Core {
     control: Arc<Control>,
@@ -36,13 +37,18 @@ pub(crate) struct Core {
     timeout: AtomicU64,
     /// In a job that is recorded.
     recorder: Option<Arc<Recorder>>,
-    /// The process generation that joined; a forked child's differs.
-    generation: u32,
+    /// The process generation that is the rank, a forked child's differs; or [`GONE`].
+    generation: AtomicU32,
     progress: Mutex<Progress>,
+    /// Code of the program that runs within an operation.
+    filling: Callback,
     status: Publisher,
     /// Keeps `status` current; ends with this.
     refresher: Option<Refresher>,
 }
+
+/// The generation of a rank that has left.
+const GONE: u32 = u32::MAX;
 
 /// What changes with every collective: one thread at a time.
 #[derive(Debug)]
@@ -50,6 +56,8 @@ struct Progress {
     calls: u64,
     rounds: RoundState,
     sites: SiteIndex,
+    /// What was wrong with arguments of this rank, for which the job has failed.
+    rejected: Option<CommError>,
 }
 
 impl Core {
@@ -67,19 +75,25 @@ impl Core {
             refresher: None,
             control,
             rank,
-            generation: process::generation(),
+            generation: AtomicU32::new(process::generation()),
+            filling: Callback::default(),
             progress: Mutex::new(Progress {
                 calls: 0,
                 rounds: RoundState::new(patience),
                 sites: SiteIndex::new(),
+                rejected: None,
             }),
         }
     }
 
-    /// This rank with its calls recorded by `recorder`, if there is one: that of the communicator it
-    /// was split from.
-    pub(crate) fn recorded_by(mut self, recorder: Option<&Arc<Recorder>>) -> Self {
-        self.recorder = recorder.cloned();
+    /// This rank of a communicator that was split from that of `parent`: they have one record of their
+    /// calls, and one status.
+    pub(crate) fn split_from(mut self, parent: &Self) -> Self {
+        self.recorder.clone_from(&parent.recorder);
+        if let Some(recorder) = &self.recorder {
+            recorder.join();
+        }
+        self.status = parent.status.clone();
         self
     }
 
@@ -126,6 +140,7 @@ impl Core {
         self.rank
     }
 
+    #[cfg(feature = "tracing")]
     pub(crate) fn recorder(&self) -> Option<&Arc<Recorder>> {
         self.recorder.as_ref()
     }
@@ -139,11 +154,8 @@ impl Core {
         self.policy
     }
 
-    /// Runs one collective: admits the call, records and signs it, and turns a stop into the job's
-    /// first failure.
-    ///
-    /// `checked` is what the check of the arguments said. If it is an error this rank tells its peers
-    /// and returns it.
+    /// Runs an operation that is one collective; see [`Turn::collective`].
+    #[inline]
     pub(crate) fn collective<R>(
         &self,
         signature: Signature,
@@ -151,64 +163,48 @@ impl Core {
         checked: Result<(), CommError>,
         body: impl FnOnce(&mut JobRounds<'_>) -> Result<R, Stopped>,
     ) -> Result<R, CommError> {
-        let operation = signature.operation;
-        if self.is_forked() {
-            return Err(CommError::Forked { operation });
-        }
-        let mut progress = match self.progress.try_lock() {
-            Ok(progress) => progress,
-            Err(TryLockError::WouldBlock) => return Err(CommError::Busy { operation }),
-            // A panic inside a collective is our own bug; what the peers see of it is still true.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        };
-        let Progress {
-            calls,
-            rounds,
-            sites,
-        } = &mut *progress;
-        // Nothing is recorded any more, so that what the ranks disagreed about stays readable.
-        if self.control.first_failure().is_some() {
-            return Err(checked.err().unwrap_or_else(|| self.learn()));
-        }
-        // A destructor of a rank that is failing: its peers are in another call, which may look the same.
-        if std::thread::panicking() && self.size() > 1 {
-            self.fail(Some(operation), Kind::RankFailed(FailureCause::Panicked));
-            return Err(self.learn());
-        }
-        *calls += 1;
-        let block = self.control.block(self.rank);
-        let signature = Signature {
-            rejected: checked.is_err(),
-            ..signature
-        };
-        let hash = signature.hash();
-        let number = sites.number(site, &block.sites);
-        block.calls.record(*calls, &signature, hash, number);
-        point::reached("enter");
-        if let Err(error) = checked {
-            if self.size() > 1 {
-                self.fail(Some(operation), Kind::Rejected);
-            }
-            return Err(error);
-        }
-        let recorder = self.recorder.as_deref();
-        let tally = recorder.map(|recorder| recorder.begin(*calls, &signature, site));
-        rounds.limit_waits(self.timeout());
-        let mut rounds = Rounds::begin(&*self.control, self.rank, operation, hash, rounds);
-        if let Some(tally) = &tally {
-            tally.begins_with(rounds.watched_by(tally));
-        }
-        let outcome = body(&mut rounds);
-        if let Some(tally) = tally {
-            tally.end();
-        }
-        if outcome.is_ok() {
-            block.calls.end(*calls);
-            point::reached("done");
-        }
-        outcome.map_err(|Stopped| self.learn())
+        let mut turn = self.turn(signature.operation)?;
+        turn.collective(signature, site, checked, body)
     }
 
+    /// Gives this thread the communicator for one operation, if no other thread has it.
+    #[inline]
+    pub(crate) fn turn(&self, operation: Operation) -> Result<Turn<'_>, CommError> {
+        self.admit(operation)?;
+        match self.progress.try_lock() {
+            Ok(progress) => Ok(Turn::new(self, progress)),
+            Err(TryLockError::WouldBlock) => Err(CommError::Busy { operation }),
+            // A panic inside a collective is our own bug; what the peers see of it is still true.
+            Err(TryLockError::Poisoned(poisoned)) => Ok(Turn::new(self, poisoned.into_inner())),
+        }
+    }
+
+    /// As [`turn`](Self::turn), but waits while another thread has the communicator: for an operation
+    /// that has taken a window by value, which would be lost.
+    #[inline]
+    pub(crate) fn next_turn(&self, operation: Operation) -> Result<Turn<'_>, CommError> {
+        match self.turn(operation) {
+            // If this very thread has it, it would wait for itself.
+            Err(CommError::Busy { .. }) if !self.filling.is_here() => {
+                let progress = self.progress.lock();
+                let progress = progress.unwrap_or_else(PoisonError::into_inner);
+                self.admit(operation)?;
+                Ok(Turn::new(self, progress))
+            }
+            turn => turn,
+        }
+    }
+
+    /// Whether this process is the rank, and still is.
+    #[inline]
+    fn admit(&self, operation: Operation) -> Result<(), CommError> {
+        // Relaxed: who leaves or forks while another thread calls orders the two itself.
+        match self.generation.load(Ordering::Relaxed) {
+            member if member == process::generation() => Ok(()),
+            GONE => Err(CommError::Left { operation }),
+            _ => Err(CommError::Forked { operation }),
+        }
+    }
     /// Fails the job with this rank as the cause.
     pub(crate) fn fail(&self, operation: Option<Operation>, kind: Kind) {
         self.control.fail(Failure::new(self.rank, operation, kind));
@@ -236,15 +232,33 @@ impl Core {
 
     /// Whether this is a child that the rank's process forked.
     pub(crate) fn is_forked(&self) -> bool {
-        self.generation != process::generation()
+        let member = self.generation.load(Ordering::Relaxed);
+        member != GONE && member != process::generation()
     }
 
-    /// Tells the peers that this rank will publish no more. Does nothing in a forked child, whose
+    /// Leaves as a program does that drops its communicator: as panicked while a panic unwinds the stack.
+    pub(crate) fn depart(&self) {
+        if !std::thread::panicking() {
+            self.leave(LEFT);
+        } else if self.generation.load(Ordering::Relaxed) == process::generation() {
+            self.fail(None, Kind::RankFailed(FailureCause::Panicked));
+            self.leave(PANICKED);
+        }
+    }
+
+    /// Tells the peers that this rank will publish no more, once. Does nothing in a forked child, whose
     /// parent is the rank.
     pub(crate) fn leave(&self, state: u32) {
-        if !self.is_forked() {
+        // Relaxed: only who changes it goes on.
+        let gone = self.generation.compare_exchange(
+            process::generation(),
+            GONE,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if gone.is_ok() {
             if let Some(recorder) = &self.recorder {
-                recorder.end();
+                recorder.leave();
             }
             self.control.unlist(self.rank);
             wait::mark_gone(self.control.cell(self.rank), state);
@@ -252,15 +266,103 @@ impl Core {
     }
 }
 
+/// The right to call, of one thread, for one operation; that may be several collectives.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    core: &'a Core,
+    progress: MutexGuard<'a, Progress>,
+}
+
+impl<'a> Turn<'a> {
+    #[inline]
+    fn new(core: &'a Core, progress: MutexGuard<'a, Progress>) -> Self {
+        Self { core, progress }
+    }
+
+    /// Runs one collective: admits the call, records and signs it, and turns a stop into the job's
+    /// first failure.
+    ///
+    /// `checked` is what the check of the arguments said. If it is an error this rank tells its peers
+    /// and returns it.
+    pub(crate) fn collective<R>(
+        &mut self,
+        signature: Signature,
+        site: Site,
+        checked: Result<(), CommError>,
+        body: impl FnOnce(&mut JobRounds<'_>) -> Result<R, Stopped>,
+    ) -> Result<R, CommError> {
+        let core = self.core;
+        let operation = signature.operation;
+        let Progress {
+            calls,
+            rounds,
+            sites,
+            rejected,
+        } = &mut *self.progress;
+        // Nothing is recorded any more, so that what the ranks disagreed about stays readable.
+        if let Some(failure) = core.control.first_failure() {
+            let is_own = (failure.rank, failure.kind) == (core.rank, Kind::Rejected);
+            let own = checked
+                .err()
+                .or_else(|| rejected.clone().filter(|_| is_own));
+            return Err(own.unwrap_or_else(|| core.learn()));
+        }
+        // A destructor of a rank that is failing: its peers are in another call, which may look the same.
+        if std::thread::panicking() && core.size() > 1 {
+            core.fail(Some(operation), Kind::RankFailed(FailureCause::Panicked));
+            return Err(core.learn());
+        }
+        *calls += 1;
+        let block = core.control.block(core.rank);
+        let signature = Signature {
+            rejected: checked.is_err(),
+            ..signature
+        };
+        let hash = signature.hash();
+        let number = sites.number(site, &block.sites);
+        block.calls.record(*calls, &signature, hash, number);
+        point::reached("enter");
+        if let Err(reason) = checked {
+            let call = block.calls.describe(core.rank, *calls, &block.sites);
+            let error = call.map_or_else(
+                || reason.clone(),
+                |call| CommError::Rejected {
+                    call: Box::new(call),
+                    reason: Box::new(reason.clone()),
+                },
+            );
+            if core.size() > 1 {
+                *rejected = Some(error.clone());
+                core.fail(Some(operation), Kind::Rejected);
+            }
+            return Err(error);
+        }
+        let recorder = core.recorder.as_deref();
+        let tally = recorder.map(|recorder| recorder.begin(*calls, &signature, site));
+        rounds.limit_waits(core.timeout());
+        let mut rounds = Rounds::begin(&*core.control, core.rank, operation, hash, rounds);
+        if let Some(tally) = &tally {
+            tally.begins_with(rounds.watched_by(tally));
+        }
+        let outcome = body(&mut rounds);
+        if let Some(tally) = tally {
+            tally.end();
+        }
+        if outcome.is_ok() {
+            block.calls.end(*calls);
+            point::reached("done");
+        }
+        outcome.map_err(|Stopped| core.learn())
+    }
+
+    /// Runs code of the program within the operation: collectives that it calls are refused.
+    pub(crate) fn fill<R>(&mut self, write: impl FnOnce() -> R) -> R {
+        self.core.filling.run(write)
+    }
+}
+
 impl Drop for Core {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            if !self.is_forked() {
-                self.fail(None, Kind::RankFailed(FailureCause::Panicked));
-            }
-            self.leave(PANICKED);
-        } else {
-            self.leave(LEFT);
-        }
+        self.depart();
     }
 }

@@ -99,12 +99,13 @@ pub(crate) fn create<T: CommData>(
         detail: chunking.code(),
         ..Signature::new(Operation::CreateRegion, Element::of::<T>(), range.len())
     };
-    core.collective(signature, site, Ok(()), collective::barrier)?;
+    let mut turn = core.turn(Operation::CreateRegion)?;
+    turn.collective(signature, site, Ok(()), collective::barrier)?;
     // What does not fit the address space is refused by the window, on every rank.
     let bytes = total_bytes::<T>(core.size(), range.len()).unwrap_or(usize::MAX);
     window::check_alignment::<T>(bytes)?;
     Ok(Dynamic {
-        region: ShmRegion::create(core, bytes, &WindowOptions::default(), site)?,
+        region: ShmRegion::create_in(core, &mut turn, bytes, &WindowOptions::default(), site)?,
         core: Arc::clone(core),
         range,
         chunking,

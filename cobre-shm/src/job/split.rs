@@ -29,12 +29,14 @@ use crate::{
 /// Makes the control region of the second communicator. Collective.
 pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
     let signature = Signature::new(Operation::SplitLocal, Element::NONE, 0);
+    let parent = core.control();
     if core.size() == 1 {
         // A call like any other: not after a failure, and not in a forked child.
         core.collective(signature, site, Ok(()), collective::barrier)?;
-        return Ok(forming::solo()?);
+        let mut control = forming::solo()?;
+        control.set_parent(Arc::clone(parent));
+        return Ok(control);
     }
-    let parent = core.control();
     // The same as the parent's, so the same on every rank. Calls are recorded with the parent's.
     let geometry = parent.geometry().recorded(None);
     let made = core.collective(signature, site, Ok(()), |rounds| {

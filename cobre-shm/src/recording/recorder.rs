@@ -36,6 +36,8 @@ pub(crate) struct Recorder {
     #[cfg(feature = "tracing")]
     generation: u32,
     began: u64,
+    /// The communicators that the rank is in.
+    communicators: AtomicU64,
     /// Held for each change of the record, so that it has one writer at a time.
     indexes: Mutex<Indexes>,
 }
@@ -59,6 +61,7 @@ impl Recorder {
             #[cfg(feature = "tracing")]
             generation: crate::sys::process::generation(),
             began,
+            communicators: AtomicU64::new(1),
             indexes: Mutex::new(Indexes {
                 sites: SiteIndex::new(),
                 #[cfg(feature = "tracing")]
@@ -130,12 +133,18 @@ impl Recorder {
         self.event(record, clock::now(), what, 0, 0);
     }
 
-    /// Notes that the rank leaves its job.
-    pub(crate) fn end(&self) {
-        self.record()
-            .fixed
-            .ended
-            .store(clock::now(), Ordering::Relaxed);
+    /// Notes that the rank is in one more communicator.
+    pub(crate) fn join(&self) {
+        self.communicators.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that the rank leaves a communicator; with the last one it leaves its job.
+    pub(crate) fn leave(&self) {
+        // Relaxed: a count, which hands nothing over.
+        if self.communicators.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let ended = &self.record().fixed.ended;
+            ended.store(clock::now(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     call::{
-        core::{Core, Site},
+        core::{Core, Site, Turn},
         log::Signature,
     },
     collective::{self, JobRounds},
@@ -42,9 +42,22 @@ pub(super) struct Extent {
     pub(super) grows: bool,
 }
 
-/// Creates the zeroed memory of a window. Collective.
+/// Creates the zeroed memory of a window, as an operation of its own. Collective.
 pub(super) fn memory<T: CommData>(
     core: &Arc<Core>,
+    signature: Signature,
+    site: Site,
+    checked: Result<(), CommError>,
+    extent: &Extent,
+) -> Result<Memory<T>, CommError> {
+    let mut turn = core.turn(signature.operation)?;
+    memory_in(core, &mut turn, signature, site, checked, extent)
+}
+
+/// Creates the zeroed memory of a window, in `turn` of `core`. Collective.
+pub(super) fn memory_in<T: CommData>(
+    core: &Arc<Core>,
+    turn: &mut Turn<'_>,
     signature: Signature,
     site: Site,
     checked: Result<(), CommError>,
@@ -55,7 +68,7 @@ pub(super) fn memory<T: CommData>(
     let aligned = check_alignment::<T>(requested_bytes);
     let possible = bytes.filter(|bytes| isize::try_from(*bytes).is_ok() && aligned.is_ok());
     let mut id = 0;
-    let outcome = core.collective(signature, site, checked, |rounds| {
+    let outcome = turn.collective(signature, site, checked, |rounds| {
         id = rounds.signature();
         match possible {
             // The same on every rank; but not before it is known that all ask for the same.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     call::{
-        core::{Core, Site},
+        core::{Core, Site, Turn},
         log::{Element, Signature},
     },
     collective,
@@ -58,14 +58,18 @@ impl<T: CommData> ShmPool<T> {
 
     /// Makes room for `count` elements of this rank. Returns where they are, and where those of all
     /// ranks end. Collective; when it returns, all ranks are appending.
-    fn reserve(&self, count: usize, site: Site) -> Result<(Range<usize>, usize), CommError> {
+    fn reserve(
+        &self,
+        turn: &mut Turn<'_>,
+        count: usize,
+        site: Site,
+    ) -> Result<(Range<usize>, usize), CommError> {
         let signature = Signature {
             other: self.memory.id,
             ..Signature::new(Operation::Append, Element::of::<T>(), count)
         };
-        let core = &self.memory.core;
         let room = self.capacity - self.len;
-        core.collective(signature, site, Ok(()), |rounds| {
+        turn.collective(signature, site, Ok(()), |rounds| {
             let counts = collective::gather_all(rounds, count as u64)?;
             let sum = |counts: &[u64]| {
                 let mut counts = counts.iter();
@@ -119,17 +123,19 @@ impl<T: CommData> SharedPool<T> for ShmPool<T> {
         fill: F,
     ) -> Result<Range<usize>, CommError> {
         let site = Location::caller();
-        let (mine, end) = self.reserve(count, site)?;
-        let failing = FailOnUnwind(&self.memory.core);
+        let core = &self.memory.core;
+        let mut turn = core.turn(Operation::Append)?;
+        let (mine, end) = self.reserve(&mut turn, count, site)?;
+        let failing = FailOnUnwind(core);
         let start = self.memory.at(mine.start * size_of::<T>(), count);
         // SAFETY: the elements lie in the window, above all that anybody can read before the barrier
         // below; ranges of different ranks do not overlap. Every bit pattern is a `T`.
-        fill(unsafe { slice::from_raw_parts_mut(start, count) });
+        let elements = unsafe { slice::from_raw_parts_mut(start, count) };
+        turn.fill(|| fill(elements));
         core::mem::forget(failing);
         let signature = self.memory.fence(Towards::Append);
-        self.memory
-            .core
-            .collective(signature, site, Ok(()), collective::barrier)?;
+        turn.collective(signature, site, Ok(()), collective::barrier)?;
+        drop(turn);
         self.len = end;
         Ok(mine)
     }

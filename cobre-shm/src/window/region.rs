@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     call::{
-        core::{Core, Site},
+        core::{Core, Site, Turn},
         log::{Element, Signature},
     },
     collective,
@@ -47,30 +47,36 @@ impl<T: CommData> Table<T> {
         self.memory.placement()
     }
 
+    /// The turn for a call that has taken the window by value.
+    fn turn(&self) -> Result<Turn<'_>, CommError> {
+        self.memory.core.next_turn(Operation::Fence)
+    }
+
     pub(super) fn fence(&self, towards: Towards, site: Site) -> Result<(), CommError> {
-        let Memory { core, .. } = &self.memory;
-        core.collective(
-            self.memory.fence(towards),
-            site,
-            Ok(()),
-            collective::barrier,
-        )
+        self.fence_in(&mut self.turn()?, towards, site)
+    }
+
+    fn fence_in(&self, turn: &mut Turn<'_>, towards: Towards, site: Site) -> Result<(), CommError> {
+        let signature = self.memory.fence(towards);
+        turn.collective(signature, site, Ok(()), collective::barrier)
     }
 }
 
 impl<T: CommData> Table<T> {
     /// The leader's epoch, from either of the others, and then the read epoch.
     pub(super) fn led<F: FnOnce(&mut [T])>(&self, write: F, site: Site) -> Result<(), CommError> {
-        self.fence(Towards::Leader, site)?;
+        let mut turn = self.turn()?;
+        self.fence_in(&mut turn, Towards::Leader, site)?;
         if self.memory.core.rank() == 0 {
             let failing = FailOnUnwind(&self.memory.core);
             let (start, len) = self.all();
             // SAFETY: every rank has passed the fence into the leader's epoch, in which only rank 0
             // has access, here; it ends with the fence below. Every bit pattern is a `T`.
-            write(unsafe { slice::from_raw_parts_mut(start, len) });
+            let elements = unsafe { slice::from_raw_parts_mut(start, len) };
+            turn.fill(|| write(elements));
             core::mem::forget(failing);
         }
-        self.fence(Towards::Read, site)
+        self.fence_in(&mut turn, Towards::Read, site)
     }
 }
 
@@ -78,6 +84,18 @@ impl<T: CommData> ShmRegion<T> {
     /// Creates a region of `len` zeroed elements. Collective.
     pub(crate) fn create(
         core: &Arc<Core>,
+        len: usize,
+        options: &WindowOptions,
+        site: Site,
+    ) -> Result<Self, CommError> {
+        let mut turn = core.turn(Operation::CreateRegion)?;
+        Self::create_in(core, &mut turn, len, options, site)
+    }
+
+    /// As [`create`](Self::create), in `turn` of `core`.
+    pub(crate) fn create_in(
+        core: &Arc<Core>,
+        turn: &mut Turn<'_>,
         len: usize,
         options: &WindowOptions,
         site: Site,
@@ -100,7 +118,7 @@ impl<T: CommData> ShmRegion<T> {
             detail: options.code(),
             ..Signature::new(Operation::CreateRegion, Element::of::<T>(), len)
         };
-        let memory = create::memory(core, signature, site, checked, &extent)?;
+        let memory = create::memory_in(core, turn, signature, site, checked, &extent)?;
         Ok(Self(Table { memory, len, part }))
     }
 

@@ -1,0 +1,129 @@
+//! A rank leaves a job by dropping its communicator, whatever else of it lives on.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use core::time::Duration;
+use std::{sync::Barrier, thread};
+
+use cobre_comm_trait::{
+    CommError, Communicator, FailureCause, Operation, PoolProvider, ReduceOp, SharedExchange,
+    SharedMemoryProvider, SharedPool, SharedReduction, SharedRegion,
+};
+use cobre_shm::{
+    Chunking, Config, ShmComm, WorkError, board::Progress, observer::Observer, random_job_name,
+    recording::Recording,
+};
+
+/// Ranks as threads, which give up instead of waiting for ever.
+fn pair(name: &str, launcher: Option<u32>, body: impl Fn(ShmComm) + Sync) {
+    thread::scope(|scope| {
+        for rank in 0..2 {
+            let mut config = Config::new(name, rank, 2);
+            config.launcher = launcher;
+            config.timeout = Some(Duration::from_secs(30));
+            let body = &body;
+            scope.spawn(move || body(ShmComm::form(&config).unwrap()));
+        }
+    });
+}
+
+#[test]
+fn a_rank_that_drops_its_communicator_has_left_even_if_it_keeps_windows() {
+    let told = Barrier::new(2);
+    pair(&random_job_name(), None, |comm| {
+        let mut region = comm.create_shared_region::<f64>(10).unwrap();
+        region.part_mut().fill(1.5);
+        let reader = region.fence().unwrap();
+        let writing = comm.create_shared_region::<f64>(10).unwrap();
+        let mut exchange = comm.create_exchange::<f64>(&[2, 3]).unwrap();
+        let mut reduction = comm.create_reduction::<f64>(4).unwrap();
+        let mut pool = comm.create_pool::<u32>(9).unwrap();
+        pool.append(2, |mine| mine.fill(7)).unwrap();
+        let work = comm.dynamic::<u64>(0..5, Chunking::Guided).unwrap();
+        if comm.rank() == 0 {
+            let error = comm.barrier().unwrap_err();
+            let left = CommError::RankFailed {
+                rank: 1,
+                pid: std::process::id(),
+                cause: FailureCause::Exited(None),
+                operation: Some(Operation::Barrier),
+            };
+            assert_eq!(error, left);
+            told.wait();
+            return;
+        }
+        drop(comm);
+        told.wait();
+        // The memory is as it was, and nobody comes to change it.
+        assert_eq!(*reader, [1.5; 10]);
+        assert_eq!(*pool, [7; 4]);
+        let left = |operation| Err(CommError::Left { operation });
+        assert_eq!(writing.fence().map(drop), left(Operation::Fence));
+        assert_eq!(exchange.fence(), left(Operation::Fence));
+        let reduced = reduction.reduce(ReduceOp::Sum).map(drop);
+        assert_eq!(reduced, left(Operation::Allreduce));
+        let appended = pool.append(1, |_| panic!("must not be called"));
+        assert_eq!(appended.map(drop), left(Operation::Append));
+        let finished = work.finish().map(drop).unwrap_err();
+        let operation = Operation::Fence;
+        assert!(
+            matches!(&finished, WorkError::Failed { cause: CommError::Left { operation: it }, .. }
+                if *it == operation),
+            "{finished}"
+        );
+    });
+}
+
+#[test]
+fn a_recorded_rank_has_left_when_it_has_left_all_its_communicators() {
+    let name = random_job_name();
+    let recording = Recording::default();
+    let observer = Observer::found_recorded(&name, 2, Some(recording)).unwrap();
+    let ended = || observer.record(0).unwrap().ended_ns.is_some();
+    pair(&name, Some(std::process::id()), |comm| {
+        let split = comm.split_local().unwrap();
+        let other = comm.split_local().unwrap();
+        drop(split);
+        if comm.rank() == 0 {
+            assert!(!ended(), "it has left one of three");
+            drop(comm);
+            assert!(!ended(), "it is in another one still");
+            drop(other);
+            assert!(ended());
+        }
+    });
+}
+
+#[test]
+fn what_a_rank_says_through_a_split_communicator_is_said_in_its_job() {
+    let name = random_job_name();
+    let observer = Observer::found(&name, 2).unwrap();
+    let said = Barrier::new(2);
+    let progress = |rank: u64| Progress {
+        done: 3 + rank,
+        total: 9,
+    };
+    pair(&name, Some(std::process::id()), |comm| {
+        let split = comm.split_local().unwrap();
+        let inner = split.split_local().unwrap();
+        let Progress { done, total } = progress(comm.rank() as u64);
+        inner.status().progress(done, total);
+        said.wait();
+        for rank in 0..2 {
+            let expected = Some(progress(rank as u64));
+            let seen = |record: Option<cobre_shm::board::Record>| record.unwrap().progress;
+            assert_eq!(seen(observer.member(rank).record), expected);
+            for comm in [&comm, &split, &inner] {
+                assert_eq!(seen(comm.board().swap_remove(rank).record), expected);
+            }
+        }
+        said.wait();
+    });
+    // A job of one too.
+    let comm = ShmComm::form(&Config::new(random_job_name(), 0, 1)).unwrap();
+    let split = comm.split_local().unwrap();
+    split.status().progress(1, 2);
+    for comm in [&comm, &split] {
+        let record = comm.board().swap_remove(0).record.unwrap();
+        assert_eq!(record.progress, Some(Progress { done: 1, total: 2 }));
+    }
+}
