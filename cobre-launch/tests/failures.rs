@@ -23,6 +23,8 @@ const ROLES: &[(&str, fn())] = &[
     ("rank_1_panics_first", rank_1_panics_first),
     ("rank_0_does_not_look", rank_0_does_not_look),
     ("ranks_that_disagree", ranks_that_disagree),
+    ("two_roots_at_the_end", two_roots_at_the_end),
+    ("rank_1_leaves_out_the_end", rank_1_leaves_out_the_end),
     ("rank_1_fills_the_memory", rank_1_fills_the_memory),
     ("rank_1_panics_and_all_unwrap", rank_1_panics_and_all_unwrap),
     ("rank_1_does_not_come_in_time", rank_1_does_not_come_in_time),
@@ -420,4 +422,44 @@ fn nobody_is_blamed_for_a_disagreement() {
         verdict.starts_with("cobre-launch: ranks disagree about a collective"),
         "{verdict}"
     );
+}
+
+fn two_roots_at_the_end() {
+    let comm = join();
+    comm.barrier().unwrap();
+    comm.broadcast(&mut [1.0], comm.rank()).unwrap();
+}
+
+#[test]
+fn a_disagreement_about_the_last_call_fails_the_job() {
+    let outcome = outcome("2", "two_roots_at_the_end");
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    let verdict = verdict(&outcome);
+    for part in [
+        "cobre-launch: ranks disagree about a collective: rank 0 called broadcast(f64[1], root 0)",
+        " as operation 3 at ",
+        "called broadcast(f64[1], root 1)",
+    ] {
+        assert!(verdict.contains(part), "no {part:?} in {verdict}");
+    }
+}
+
+fn rank_1_leaves_out_the_end() {
+    let comm = join();
+    comm.barrier().unwrap();
+    if comm.rank() != 1 {
+        comm.broadcast(&mut [1.0], 0).unwrap();
+    }
+}
+
+#[test]
+fn a_last_call_that_a_rank_leaves_out_fails_the_job() {
+    let outcome = outcome("3", "rank_1_leaves_out_the_end");
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    let verdict = verdict(&outcome);
+    assert!(
+        verdict.contains("rank 1 (pid PID) exited with code 0"),
+        "{verdict}"
+    );
+    assert!(verdict.contains("broadcast"), "{verdict}");
 }

@@ -2,7 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use core::time::Duration;
-use std::{sync::Barrier, thread};
+use std::{
+    sync::{Barrier, Mutex},
+    thread,
+};
 
 use cobre_comm_trait::{
     CommError, Communicator, FailureCause, Operation, PoolProvider, ReduceOp, SharedExchange,
@@ -125,5 +128,106 @@ fn what_a_rank_says_through_a_split_communicator_is_said_in_its_job() {
     for comm in [&comm, &split] {
         let record = comm.board().swap_remove(0).record.unwrap();
         assert_eq!(record.progress, Some(Progress { done: 1, total: 2 }));
+    }
+}
+
+/// What a launcher finds of a job whose ranks do `last` after a common call and leave, `order[0]` first.
+fn after_all_have_left(
+    order: [usize; 3],
+    last: impl Fn(&ShmComm) -> Result<(), CommError> + Sync,
+) -> Option<CommError> {
+    let name = random_job_name();
+    let observer = Observer::found(&name, 3).unwrap();
+    let called = Barrier::new(3);
+    let gone = Mutex::new(0);
+    thread::scope(|scope| {
+        for rank in 0..3 {
+            let mut config = Config::new(&name, rank, 3);
+            config.launcher = Some(std::process::id());
+            let (last, called, gone) = (&last, &called, &gone);
+            scope.spawn(move || {
+                let comm = ShmComm::form(&config).unwrap();
+                comm.barrier().unwrap();
+                last(&comm).unwrap();
+                called.wait();
+                while order[*gone.lock().unwrap()] != rank {
+                    thread::yield_now();
+                }
+                drop(comm);
+                *gone.lock().unwrap() += 1;
+            });
+        }
+    });
+    observer.first_failure()
+}
+
+const ORDERS: [[usize; 3]; 4] = [[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1]];
+
+#[test]
+fn ranks_that_agreed_to_the_end_leave_in_any_order() {
+    for order in ORDERS {
+        let told = after_all_have_left(order, |comm| comm.broadcast(&mut [1.0], 2));
+        assert_eq!(told, None, "{order:?}");
+        assert_eq!(after_all_have_left(order, |_| Ok(())), None, "{order:?}");
+    }
+}
+
+#[test]
+fn two_roots_of_a_last_broadcast_are_found_when_they_leave() {
+    for order in ORDERS {
+        let two_roots = |comm: &ShmComm| match comm.rank() {
+            rank @ (0 | 1) => comm.broadcast(&mut [1.0], rank),
+            // It agrees with one of them.
+            _ => comm.broadcast(&mut [1.0], 0),
+        };
+        let told = after_all_have_left(order, two_roots).expect("a mismatch");
+        let CommError::Mismatch { first, second } = &told else {
+            panic!("{told}")
+        };
+        assert_eq!((first.number, second.number), (2, 2), "{told}");
+        let roots = [first, second].map(|call| call.arguments.clone());
+        assert!(roots.contains(&"f64[1], root 0".to_owned()), "{told}");
+        assert!(roots.contains(&"f64[1], root 1".to_owned()), "{told}");
+    }
+}
+
+#[test]
+fn a_last_broadcast_that_one_rank_leaves_out_is_found_when_it_leaves() {
+    for order in ORDERS {
+        let told = after_all_have_left(order, |comm| match comm.rank() {
+            2 => Ok(()),
+            _ => comm.broadcast(&mut [1.0], 0),
+        });
+        let left = CommError::RankFailed {
+            rank: 2,
+            pid: std::process::id(),
+            cause: FailureCause::Exited(None),
+            operation: Some(Operation::Broadcast),
+        };
+        assert_eq!(told, Some(left), "{order:?}");
+    }
+}
+
+/// Of ranks that leave at the same moment at least one sees another.
+#[test]
+fn ranks_that_leave_together_are_compared() {
+    for _ in 0..50 {
+        let name = random_job_name();
+        let observer = Observer::found(&name, 3).unwrap();
+        let leaves = Barrier::new(3);
+        thread::scope(|scope| {
+            for rank in 0..3 {
+                let mut config = Config::new(&name, rank, 3);
+                config.launcher = Some(std::process::id());
+                let leaves = &leaves;
+                scope.spawn(move || {
+                    let comm = ShmComm::form(&config).unwrap();
+                    comm.broadcast(&mut [1.0], rank.min(1)).unwrap();
+                    leaves.wait();
+                });
+            }
+        });
+        let told = observer.first_failure();
+        assert!(matches!(told, Some(CommError::Mismatch { .. })), "{told:?}");
     }
 }

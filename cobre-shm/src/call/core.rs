@@ -3,11 +3,11 @@
 use core::{panic::Location, time::Duration};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use cobre_comm_trait::{CommError, FailureCause, Operation};
+use cobre_comm_trait::{Call, CommError, FailureCause, Operation};
 
 use crate::{
     board::{Publisher, job::RankHome, refresher::Refresher},
-    call::{explain, log::Signature, sites::SiteIndex},
+    call::{explain, log::Signature, parting::Called, sites::SiteIndex},
     collective::JobRounds,
     memory::control::Control,
     point,
@@ -205,6 +205,28 @@ impl Core {
             _ => Err(CommError::Forked { operation }),
         }
     }
+    /// The error of this rank about the arguments of its call `number`.
+    #[cold]
+    fn rejected(
+        &self,
+        number: u64,
+        operation: Operation,
+        site: Site,
+        reason: CommError,
+    ) -> CommError {
+        let block = self.control.block(self.rank);
+        let call = block.calls.describe(self.rank, number, &block.sites);
+        // It is not in the log if the job had failed before.
+        let call = call.unwrap_or_else(|| {
+            let place = format!("{}:{}", site.file(), site.line());
+            Call::new(self.rank, number, operation, String::new(), Some(place))
+        });
+        CommError::Rejected {
+            call: Box::new(call),
+            reason: Box::new(reason),
+        }
+    }
+
     /// Fails the job with this rank as the cause.
     pub(crate) fn fail(&self, operation: Option<Operation>, kind: Kind) {
         self.control.fail(Failure::new(self.rank, operation, kind));
@@ -246,6 +268,15 @@ impl Core {
         }
     }
 
+    /// What this rank has called; `None` within a call, if the process exits there.
+    fn called(&self) -> Option<Called> {
+        let progress = self.progress.try_lock().ok()?;
+        Some(Called {
+            calls: progress.calls,
+            signature: progress.rounds.signature(),
+        })
+    }
+
     /// Tells the peers that this rank will publish no more, once. Does nothing in a forked child, whose
     /// parent is the rank.
     pub(crate) fn leave(&self, state: u32) {
@@ -261,7 +292,15 @@ impl Core {
                 recorder.leave();
             }
             self.control.unlist(self.rank);
-            wait::mark_gone(self.control.cell(self.rank), state);
+            let cell = self.control.cell(self.rank);
+            let called = (state == LEFT).then(|| self.called()).flatten();
+            if let Some(called) = called {
+                called.show(&cell.presence);
+            }
+            wait::mark_gone(cell, state);
+            if let Some(called) = called {
+                called.compare(&self.control, self.rank);
+            }
         }
     }
 }
@@ -303,6 +342,7 @@ impl<'a> Turn<'a> {
         if let Some(failure) = core.control.first_failure() {
             let is_own = (failure.rank, failure.kind) == (core.rank, Kind::Rejected);
             let own = checked
+                .map_err(|reason| core.rejected(*calls + 1, operation, site, reason))
                 .err()
                 .or_else(|| rejected.clone().filter(|_| is_own));
             return Err(own.unwrap_or_else(|| core.learn()));
@@ -323,14 +363,7 @@ impl<'a> Turn<'a> {
         block.calls.record(*calls, &signature, hash, number);
         point::reached("enter");
         if let Err(reason) = checked {
-            let call = block.calls.describe(core.rank, *calls, &block.sites);
-            let error = call.map_or_else(
-                || reason.clone(),
-                |call| CommError::Rejected {
-                    call: Box::new(call),
-                    reason: Box::new(reason.clone()),
-                },
-            );
+            let error = core.rejected(*calls, operation, site, reason);
             if core.size() > 1 {
                 *rejected = Some(error.clone());
                 core.fail(Some(operation), Kind::Rejected);

@@ -277,6 +277,12 @@ impl CallLog {
         })
     }
 
+    /// The operation of call `number`, if the owner has not overwritten it.
+    pub(crate) fn operation(&self, number: u64) -> Option<Operation> {
+        let what = self.get(number)?.what.load(Ordering::Relaxed);
+        operation_from_code(what & 0xff)
+    }
+
     /// The number of the last call that was rejected by its own rank.
     pub(crate) fn last_rejected(&self) -> Option<u64> {
         self.numbers()

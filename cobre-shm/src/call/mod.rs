@@ -2,7 +2,8 @@
 //!
 //! `core` is the membership through which every call goes, `sites` names its place in the program,
 //! `log` holds its signature for peers, and `activity` and `stall` what the rank waits for; `members`
-//! decides who has failed, and `explain` makes an error of all that.
+//! decides who has failed, `parting` whether ranks that leave have made the same calls, and `explain`
+//! makes an error of all that.
 
 pub(crate) mod activity;
 pub(crate) mod core;
@@ -11,5 +12,6 @@ pub(crate) mod log;
 mod members;
 #[cfg(test)]
 mod overwritten;
+mod parting;
 pub(crate) mod sites;
 pub(crate) mod stall;

@@ -92,6 +92,11 @@ pub(crate) struct Presence {
     pub(crate) place: [AtomicU32; 5],
     /// The processor on which the owner was last plus one; 0 if it has not said. Changes seldom.
     pub(crate) processor: AtomicU32,
+    /// How many calls a rank had made that has left, plus one; 0 if it has not left, or within a call.
+    /// Written before [`LEFT`]; see [`crate::call::parting`].
+    pub(crate) calls: AtomicU64,
+    /// The running signature of these calls.
+    pub(crate) signature: AtomicU64,
 }
 
 /// Nobody has taken this rank yet.
@@ -185,6 +190,8 @@ impl RankCell {
                 processor: AtomicU32::new(0),
                 saw_failure: AtomicU32::new(0),
                 place: [const { 0 }; 5].map(AtomicU32::new),
+                calls: AtomicU64::new(0),
+                signature: AtomicU64::new(0),
             },
             waiting: Waiting {
                 peer: AtomicU32::new(0),
@@ -226,7 +233,9 @@ mod documented {
             exit_code,
             saw_failure,
             place,
-            processor
+            processor,
+            calls,
+            signature
         });
         cell.extend(nested("presence", offset_of!(RankCell, presence), presence));
         let waiting = fields!(Waiting { peer, since });

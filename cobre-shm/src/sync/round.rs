@@ -90,6 +90,12 @@ impl RoundState {
         self.patience.limit = limit;
     }
 
+    /// The running signature of all calls so far.
+    #[cfg(not(loom))]
+    pub(crate) fn signature(&self) -> u64 {
+        self.signature
+    }
+
     /// What the memory must show.
     fn known(&self) -> Known {
         let mut own = [0; 2];
