@@ -80,7 +80,7 @@ fn a_rank_that_drops_its_communicator_has_left_even_if_it_keeps_windows() {
 fn a_recorded_rank_has_left_when_it_has_left_all_its_communicators() {
     let name = random_job_name();
     let recording = Recording::default();
-    let observer = Observer::found_recorded(&name, 2, Some(recording)).unwrap();
+    let observer = Observer::found_with(&name, 2, Some(recording), None).unwrap();
     let ended = || observer.record(0).unwrap().ended_ns.is_some();
     pair(&name, Some(std::process::id()), |comm| {
         let split = comm.split_local().unwrap();
