@@ -6,6 +6,8 @@ use std::{path::PathBuf, sync::LazyLock, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use cobre_shm::{board, duration, observer::LAYOUT_VERSION};
 
+use crate::about::About;
+
 /// Shorter, and looking is all that the machine does; longer, and nobody waits for it.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(86_400);
 
@@ -14,13 +16,15 @@ use crate::serve::Address;
 /// Shows the jobs and status boards of this user from outside, without disturbing them: who does what,
 /// who waits for whom, who would get work.
 #[derive(Debug, Parser)]
-#[command(name = "cobre-inspect", version = version())]
+#[command(name = "cobre-inspect", version = version(), arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Print data instead of text (a line per look with `watch`).
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) about: About,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// Of this program, and of the control segments that it reads.

@@ -3,6 +3,7 @@
 //! | module | |
 //! |---|---|
 //! | `cli` | the command line |
+//! | `about` | completions and manual pages |
 //! | `find`, `process`, `memory` | what the system says: segments, processes, mappings |
 //! | `job`, `select` | a job put together from these; which one is meant |
 //! | `diagnosis`, `columns` | who waits for whom; tables of ranks |
@@ -12,6 +13,7 @@
 //! What is read from shared memory is read by [`cobre_shm::inspect`]; nothing here maps it.
 #![cfg(target_os = "linux")]
 
+mod about;
 mod board;
 mod clean;
 mod cli;
@@ -57,15 +59,23 @@ use crate::{
 /// Runs the inspector with the command line `args`, the program's own name first: exits with 0, with 1
 /// if it could not do what was asked for, or with 2 if it did not understand it.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let unclear = |error: clap::Error| {
+        // Without a terminal there is nobody to tell.
+        let _ = error.print();
+        ExitCode::from(error.exit_code() as u8)
+    };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Without a terminal there is nobody to tell.
-            let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
-        }
+        Err(error) => return unclear(error),
     };
-    match command(&cli) {
+    let done = match &cli.command {
+        Some(asked) => command(cli.json, asked),
+        None => match cli.about.text() {
+            Ok(text) => write(&text),
+            Err(error) => return unclear(error),
+        },
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = error.to_string();
@@ -75,9 +85,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn command(cli: &Cli) -> Result<(), Error> {
-    let json = cli.json;
-    match &cli.command {
+fn command(json: bool, asked: &Command) -> Result<(), Error> {
+    match asked {
         Command::List => {
             let listed = list::list();
             print(json, &listed, || listed.show())

@@ -59,6 +59,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
             notes.iter().for_each(|note| report::note(note));
             segments
         }
+        Ok(Parsed::Text(text)) => return report::print(&text),
         Ok(Parsed::Answered) => return JobExit::Success,
         Err(error) => return report::usage(&error),
     };

@@ -191,3 +191,30 @@ fn the_staging_that_ranks_are_given_is_that_of_the_job() {
     let said = "cobre-launch: COBRE_SHM_STAGING=\"8X\" is not valid";
     assert!(outcome.stderr.starts_with(said), "{}", outcome.stderr);
 }
+
+#[test]
+fn completions_and_a_manual_page_name_the_options() {
+    for shell in ["bash", "zsh", "fish"] {
+        let outcome = run(&["--completions", shell]);
+        assert_eq!((outcome.stderr.as_str(), outcome.code), ("", 0), "{shell}");
+        assert!(
+            outcome.stdout.contains("keep-going"),
+            "{shell}: {}",
+            outcome.stdout
+        );
+    }
+    let outcome = run(&["--man"]);
+    assert_eq!((outcome.stderr.as_str(), outcome.code), ("", 0));
+    assert!(
+        outcome.stdout.contains(".TH cobre-launch 1"),
+        "{}",
+        outcome.stdout
+    );
+    assert!(
+        outcome.stdout.contains("\n  124    \\-\\-timeout passed\n"),
+        "{}",
+        outcome.stdout
+    );
+    assert_eq!(run(&["--man", "true"]).code, 2);
+    assert_eq!(run(&["--completions", "csh"]).code, 2);
+}

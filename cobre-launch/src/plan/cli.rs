@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum, ValueHint};
 use cobre_shm::duration;
 use cobre_shm::observer::LAYOUT_VERSION;
 
 use crate::JobExit;
+use crate::plan::about::{self, AboutArgs};
 use crate::plan::binding::BindingArgs;
 use crate::plan::recording::RecordingArgs;
 use crate::plan::words::{self, Words};
@@ -48,9 +49,12 @@ pub(crate) struct Segment {
     pub(crate) group: GroupArgs,
     #[command(flatten)]
     pub(crate) job: JobArgs,
+    #[command(flatten)]
+    _about: AboutArgs,
     /// The program of every rank, and its arguments.
     #[arg(
         value_name = "PROGRAM",
+        value_hint = ValueHint::CommandWithArguments,
         help_heading = "Arguments",
         required = true,
         trailing_var_arg = true
@@ -78,7 +82,7 @@ pub(crate) struct GroupArgs {
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<OsString>,
     /// Start the ranks in this folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) wdir: Option<PathBuf>,
 }
 
@@ -90,7 +94,7 @@ pub(crate) struct JobArgs {
     #[arg(long)]
     pub(crate) label: bool,
     /// Also write each rank's output to DIR/rank-N.stdout and DIR/rank-N.stderr.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output_dir: Option<PathBuf>,
     /// Who reads the launcher's standard input: rank 0 (the very same, terminal or not), all
     /// ranks (a copy each), or none.
@@ -113,7 +117,7 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) max_restarts: u32,
     /// Write how the job ended to FILE, as JSON: what the last words say, and more.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
     /// Show how far the ranks are, as they say themselves (`status().progress(done, total)`): one line
     /// that is drawn again and again on a terminal, a line for each tenth elsewhere, on standard error.
@@ -175,6 +179,8 @@ pub(crate) enum Parsed {
     Run(Vec<Segment>, Vec<String>),
     /// `--help` or `--version`, which has been shown.
     Answered,
+    /// A text instead of a job.
+    Text(Vec<u8>),
 }
 
 /// Reads the command line, the launcher's own name first.
@@ -189,7 +195,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             .separated
             .as_deref();
         match parse_segment(&program.words, index, separated) {
-            Ok(segment) => segments.push(segment),
+            Ok(Wanted::Program(segment)) => segments.push(*segment),
+            Ok(Wanted::Text(text)) => return Ok(Parsed::Text(text)),
             Err(error) if error.exit_code() == 0 => {
                 // A closed standard output is no reason to fail: nothing else is to be said.
                 let _ = error.print();
@@ -218,12 +225,18 @@ fn check_all_there(programs: &[Words]) -> Result<(), clap::Error> {
     }
 }
 
+/// What the words for one program ask for.
+enum Wanted {
+    Program(Box<Segment>),
+    Text(Vec<u8>),
+}
+
 /// `separated` says what separates the programs, if there are several.
 fn parse_segment(
     words: &[OsString],
     index: usize,
     separated: Option<&str>,
-) -> Result<Segment, clap::Error> {
+) -> Result<Wanted, clap::Error> {
     let name = OsString::from("cobre-launch");
     let refuse = |message| Err(usage_error(words::with_hint(message, separated)));
     let words = std::iter::once(&name).chain(words);
@@ -236,6 +249,9 @@ fn parse_segment(
             return Err(error);
         }
     };
+    if let Some(text) = about::text(&matches, Segment::command()) {
+        return Ok(Wanted::Text(text));
+    }
     if index > 0 {
         for id in JobArgs::augment_args(clap::Command::new(""))
             .get_arguments()
@@ -256,7 +272,7 @@ fn parse_segment(
             segment.command[0].display()
         ));
     }
-    Ok(segment)
+    Ok(Wanted::Program(Box::new(segment)))
 }
 
 /// What clap says is wrong, without its own heading and how to use the program.
@@ -287,7 +303,7 @@ mod tests {
     fn segments(line: &str) -> Vec<Segment> {
         match parse(words(line)) {
             Ok(Parsed::Run(segments, _)) => segments,
-            Ok(Parsed::Answered) => panic!("answered: {line}"),
+            Ok(_) => panic!("answered: {line}"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -477,7 +493,7 @@ mod tests {
             let line = std::iter::once(OsString::from("cobre-launch")).chain(line);
             match parse(line) {
                 Ok(Parsed::Run(segments, _)) => assert!(!segments.is_empty()),
-                Ok(Parsed::Answered) => {}
+                Ok(_) => {}
                 Err(error) => assert!(error.to_string().contains("error: "), "{error}"),
             }
         }

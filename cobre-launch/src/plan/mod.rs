@@ -1,5 +1,6 @@
 //! The validated plan: what every rank will be, decided before anything happens.
 
+pub(crate) mod about;
 pub(crate) mod binding;
 pub(crate) mod cli;
 pub(crate) mod cores;
@@ -96,6 +97,7 @@ impl Plan {
                 group,
                 job: args,
                 command,
+                ..
             },
             count,
         ) in segments.into_iter().zip(counts)

@@ -51,10 +51,22 @@ pub(crate) fn note(text: &str) {
     say(&format!("cobre-launch: {text}\n"));
 }
 
+/// Prints what the user asked for instead of a job.
+pub(crate) fn print(text: &[u8]) -> JobExit {
+    show(text).unwrap_or_else(|error| {
+        complain(&error);
+        error.exit()
+    })
+}
+
 /// Shows what would be started.
 pub(crate) fn dry_run(plan: &Plan, bindings: Option<&str>) -> Result<JobExit, LaunchError> {
     let text = describe_plan(plan) + bindings.unwrap_or_default();
-    match patient::write(io::stdout().lock(), clean_lines(&text).as_bytes()) {
+    show(clean_lines(&text).as_bytes())
+}
+
+fn show(text: &[u8]) -> Result<JobExit, LaunchError> {
+    match patient::write(io::stdout().lock(), text) {
         Ok(()) => Ok(JobExit::Success),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(JobExit::BrokenPipe),
         Err(error) => Err(LaunchError::system("writing to standard output")(error)),
