@@ -1,16 +1,24 @@
-//! Cores that one job has bound are not bound by another.
+//! Cores that one job has bound are not bound by another of the same user.
 //!
 //! A core is leased by listening on an abstract socket that has its name: the kernel lets one
 //! process of a machine (of a network namespace, to be exact) do so, shows it to nobody's file
-//! system, and ends it with its holder, however that ends.
+//! system, and ends it with its holder, however that ends. Anybody can take such a name, but the kernel
+//! also says who has it: what another user holds is no lease.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cobre_shm::topology::{CpuList, Machine};
+use cobre_shm::topology::{CpuList, Level, Machine, Processor};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
+};
+use nix::unistd::{Uid, getppid};
+
+use crate::report;
 
 /// The cores of a job; free again when this is dropped or its process ends.
 #[derive(Debug)]
@@ -18,55 +26,121 @@ pub(crate) struct Lease {
     _cores: Vec<UnixListener>,
 }
 
-/// What comes before the number of a core's lowest processor in the name of its socket.
-const CORE: &str = "cobre-launch/core";
-/// Who has this one chooses cores; the others wait, so that two jobs do not take a half each.
-const CHOOSING: &str = "cobre-launch/choosing";
-/// For how long another job may be choosing. It takes far less than a millisecond.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// For how long another job may be choosing, in naps. It takes far less than a millisecond.
+const PATIENCE: u32 = 2000;
+const NAP: Duration = Duration::from_millis(1);
+
+/// What `choose` has picked, with its lease or its error, and which other jobs have cores that it could
+/// not have.
+pub(crate) struct Chosen<P, E> {
+    pub(crate) picked: Result<(P, Lease), E>,
+    pub(crate) others: BTreeSet<i32>,
+}
+
+type Core = Vec<Processor>;
 
 /// Lets `choose` pick a job's processors out of those that no other job has leased, and leases
 /// their cores. `choose` gets the free part of `machine`.
 ///
 /// # Errors
-/// The outer one if sockets cannot be had, the inner one is `choose`'s.
+/// If sockets are unavailable.
 pub(crate) fn lease<P, E>(
     machine: &Machine,
-    choose: impl FnOnce(&Machine) -> Result<P, E>,
+    choose: impl Fn(&Machine) -> Result<P, E>,
     chosen: impl Fn(&P) -> Vec<CpuList>,
-) -> io::Result<Result<(P, Lease), E>> {
+) -> io::Result<Chosen<P, E>> {
     let choosing = choosing()?;
     let mut free = Vec::new();
-    for (_, core) in machine.parts(cobre_shm::topology::Level::Core) {
-        if let Some(held) = listen(&format!("{CORE}/{}", core[0].number))? {
-            free.push((core, held));
+    let mut taken = Vec::new();
+    for (_, core) in machine.parts(Level::Core) {
+        match listen(&name("", &core))? {
+            Some(held) => free.push((core, Some(held))),
+            None => taken.push(core),
         }
     }
-    let processors = free.iter().flat_map(|(core, _)| core);
-    let processors = processors.map(|processor| processor.number).collect();
-    let picked = choose(&machine.restricted_to(&processors)).map(|picked| {
+    let mut picked = choose(&restricted(machine, &free));
+    let mut others = BTreeSet::new();
+    if picked.is_err() && !taken.is_empty() {
+        // Only now it matters by whom.
+        let ancestors = ancestors();
+        for core in taken {
+            match lease_of_ancestors(&core, &ancestors)? {
+                Ok(held) => free.push((core, held)),
+                Err(holder) => {
+                    others.insert(holder);
+                }
+            }
+        }
+        picked = choose(&restricted(machine, &free));
+    }
+    let picked = picked.map(|picked| {
         let lists = chosen(&picked);
         free.retain(|(core, _)| lists.iter().any(|list| list.contains(core[0].number)));
-        let cores = free.into_iter().map(|(_, held)| held).collect();
+        for (core, held) in &free {
+            if held.is_none() {
+                report::note(&format!(
+                    "core {} is bound although a process that is not yours keeps others from knowing \
+                     it: another job of yours may bind it too",
+                    core[0].number
+                ));
+            }
+        }
+        let cores = free.into_iter().filter_map(|(_, held)| held).collect();
         (picked, Lease { _cores: cores })
     });
     drop(choosing);
-    Ok(picked)
+    Ok(Chosen { picked, others })
 }
 
-/// Waits until no other job is choosing.
-fn choosing() -> io::Result<UnixListener> {
-    let deadline = Instant::now() + PATIENCE;
+fn restricted(machine: &Machine, free: &[(Core, Option<UnixListener>)]) -> Machine {
+    let processors = free.iter().flat_map(|(core, _)| core);
+    machine.restricted_to(&processors.map(|processor| processor.number).collect())
+}
+
+/// Leases a core that somebody holds. What a launcher has leased for its ranks is for the jobs that
+/// they start, too: these exclude each other by a name that has its number. What another user holds is
+/// no lease, and cannot be one (`None`). Otherwise the process that holds it.
+fn lease_of_ancestors(
+    core: &Core,
+    ancestors: &[i32],
+) -> io::Result<Result<Option<UnixListener>, i32>> {
+    let mut scope = String::new();
     loop {
-        if let Some(held) = listen(CHOOSING)? {
-            return Ok(held);
+        let name = name(&scope, core);
+        if let Some(held) = listen(&name)? {
+            return Ok(Ok(Some(held)));
         }
-        if Instant::now() > deadline {
-            let message = "another job has been choosing its cores for seconds";
-            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        match holder(&name) {
+            None => return Ok(Ok(None)),
+            Some(pid) if ancestors.contains(&pid) => scope = format!("{pid}/"),
+            Some(pid) => return Ok(Err(pid)),
         }
-        thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Waits until no other job is choosing, so that two jobs do not take a half each.
+fn choosing() -> io::Result<Option<UnixListener>> {
+    let name = format!("cobre-launch/{}/choosing", Uid::effective());
+    for _ in 0..PATIENCE {
+        if let Some(held) = listen(&name)? {
+            return Ok(Some(held));
+        }
+        if holder(&name).is_none() {
+            break;
+        }
+        thread::sleep(NAP);
+    }
+    // Or it is stopped, or not ours: we choose beside it.
+    listen(&name)
+}
+
+/// The name of a core: that of its lowest processor.
+fn name(scope: &str, core: &Core) -> String {
+    format!(
+        "cobre-launch/{}/{scope}core/{}",
+        Uid::effective(),
+        core[0].number
+    )
 }
 
 /// Takes the name, `None` if somebody has it.
@@ -78,9 +152,34 @@ fn listen(name: &str) -> io::Result<Option<UnixListener>> {
     }
 }
 
+/// The process of this user that listens on `name`; `None` if another user's does, or nobody says.
+fn holder(name: &str) -> Option<i32> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let asking = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+    let address = UnixAddr::new_abstract(name.as_bytes()).ok()?;
+    connect(std::os::fd::AsRawFd::as_raw_fd(&asking), &address).ok()?;
+    // Of whoever called `listen`.
+    let peer = getsockopt(&asking, sockopt::PeerCredentials).ok()?;
+    (peer.uid() == Uid::effective().as_raw()).then_some(peer.pid())
+}
+
+/// The parent of this process, its parent, and so on, as far as `/proc` shows them.
+fn ancestors() -> Vec<i32> {
+    let of = |pid: &i32| parent(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?);
+    std::iter::successors(Some(getppid().as_raw()), of).collect()
+}
+
+/// The parent in the text of /proc/PID/stat: the second word after the name, which may contain
+/// blanks and brackets.
+fn parent(stat: &str) -> Option<i32> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let parent = after_name.split_whitespace().nth(1)?.parse().ok()?;
+    (parent > 0).then_some(parent)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::lease;
+    use super::{lease, parent};
     use cobre_shm::topology::{CpuList, Machine, Node, Processor};
 
     /// A machine whose processors no real one has, so that no real job is disturbed.
@@ -110,13 +209,23 @@ mod tests {
             Ok(two.iter().copied().collect())
         };
         let take = || lease(&machine, first_two, |list| vec![list.clone()]).expect("sockets");
-        let (one, held) = take().expect("two cores");
-        let (other, also_held) = take().expect("two more");
+        let (one, held) = take().picked.expect("two cores");
+        let (other, also_held) = take().picked.expect("two more");
         assert!(one.iter().all(|cpu| !other.contains(cpu)));
-        assert_eq!(take().map(|_| ()), Err(0));
+        let none = take();
+        assert_eq!(none.picked.map(|_| ()), Err(0));
+        let me = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(none.others, [me].into());
         drop(held);
-        let (again, _held) = take().expect("two cores again");
+        let (again, _held) = take().picked.expect("two cores again");
         assert_eq!(again, one);
         drop(also_held);
+    }
+
+    #[test]
+    fn the_parent_is_found_behind_any_name() {
+        assert_eq!(parent("42 (a b) c) S 7 42 42 0"), Some(7));
+        assert_eq!(parent("1 (init) S 0 1 1 0"), None);
+        assert_eq!(parent("42 (x"), None);
     }
 }

@@ -6,6 +6,8 @@ mod machines;
 mod options;
 mod place;
 
+use std::collections::BTreeSet;
+
 use cobre_comm_trait::text;
 use cobre_shm::topology::{self, CpuList, Level, Machine};
 use nix::sched::CpuSet;
@@ -58,18 +60,23 @@ pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, Launc
         map: args.map_by.map_or(bind, options::MapBy::level),
         cores_per_rank: args.cpus_per_rank.map(usize::from),
     };
-    let choose = |free: &Machine| {
-        place::place(free, request, ranks)
-            .map(|places| (places, free.clone()))
-            .map_err(|error| refusal(args, usable, ranks, error))
-    };
+    let choose =
+        |free: &Machine| place::place(free, request, ranks).map(|places| (places, free.clone()));
+    let refused = |others: &BTreeSet<i32>, error| refusal(args, usable, ranks, others, error);
     // Nobody's cores are taken on a machine that is not this one.
     let ((places, free), lease) = if args.machine.is_some() {
-        (choose(usable)?, None)
+        let chosen = choose(usable);
+        (
+            chosen.map_err(|error| refused(&BTreeSet::new(), error))?,
+            None,
+        )
     } else {
-        let leased = lease::lease(usable, choose, |(places, _)| places.clone());
-        let leased = leased.map_err(LaunchError::system("leasing cores"))??;
-        (leased.0, Some(leased.1))
+        let chosen = lease::lease(usable, choose, |(places, _)| places.clone());
+        let chosen = chosen.map_err(LaunchError::system("leasing cores"))?;
+        let (picked, lease) = chosen
+            .picked
+            .map_err(|error| refused(&chosen.others, error))?;
+        (picked, Some(lease))
     };
     let picture = args
         .report_bindings
@@ -90,12 +97,22 @@ impl Bindings {
     }
 }
 
-fn refusal(args: &BindingArgs, usable: &Machine, ranks: usize, error: DoesNotFit) -> LaunchError {
+fn refusal(
+    args: &BindingArgs,
+    usable: &Machine,
+    ranks: usize,
+    others: &BTreeSet<i32>,
+    error: DoesNotFit,
+) -> LaunchError {
     let all = usable.parts(Level::Core).len();
     let cores = args.cpus_per_rank.map_or(1, usize::from);
-    let others = match all - error.cores {
-        0 => String::new(),
-        bound => format!(" ({bound} more bound by other jobs)"),
+    // 0 is a process of another PID namespace.
+    let pids = others.iter().filter(|&&pid| pid > 0);
+    let pids: Vec<String> = pids.map(i32::to_string).collect();
+    let others = match (all - error.cores, pids.join(", ")) {
+        (0, _) => String::new(),
+        (bound, pids) if pids.is_empty() => format!(" ({bound} more bound by other jobs)"),
+        (bound, pids) => format!(" ({bound} more bound by other jobs: launcher {pids})"),
     };
     let remedy = match args.bind_to {
         BindTo::Core => "start fewer ranks, or let them share with --bind-to none",
@@ -104,12 +121,18 @@ fn refusal(args: &BindingArgs, usable: &Machine, ranks: usize, error: DoesNotFit
         }
     };
     LaunchError::Usage(format!(
-        "{} of {} do not fit on {} that {} free{others}: {} found theirs; {remedy}",
+        "{} of {} {} not fit on {} that {} free{others}: {} found {}; {remedy}",
         text::count(ranks, "rank"),
         text::count(cores, "core"),
+        if ranks == 1 { "does" } else { "do" },
         text::count(error.cores, "core"),
         if error.cores == 1 { "is" } else { "are" },
         error.placed,
+        if error.placed == 1 {
+            "its place"
+        } else {
+            "theirs"
+        },
     ))
 }
 
