@@ -1,7 +1,7 @@
 //! Pictures of a comparison: latency over message size or over the number of ranks, both axes
 //! logarithmic. Of each peer its best variant at each point.
 
-use plotters::coord::Shift;
+use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -11,16 +11,58 @@ use crate::table::{cell, distinct};
 const PANEL: (u32, u32) = (430, 300);
 /// Height of the strip above the panels that says which line is whose.
 const LEGEND: u32 = 40;
-/// Ours first, then one for each peer.
+/// Ours first, then one for each peer: colours that people with any colour vision tell apart (Okabe and
+/// Ito 2008). Where there is no colour, the marks differ.
 const COLORS: [RGBColor; 7] = [
-    RGBColor(200, 30, 30),
-    RGBColor(31, 119, 180),
-    RGBColor(23, 190, 207),
-    RGBColor(44, 140, 44),
-    RGBColor(150, 200, 60),
-    RGBColor(148, 103, 189),
-    RGBColor(120, 120, 120),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 114, 178),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 158, 115),
+    RGBColor(230, 159, 0),
+    RGBColor(204, 121, 167),
+    RGBColor(0, 0, 0),
 ];
+
+/// What stands at the points of a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mark {
+    Disc,
+    Triangle,
+    Cross,
+    Ring,
+}
+
+/// One for each place in [`COLORS`]: colours that are alike in grey have different ones.
+const MARKS: [Mark; 7] = [
+    Mark::Disc,
+    Mark::Triangle,
+    Mark::Cross,
+    Mark::Ring,
+    Mark::Triangle,
+    Mark::Disc,
+    Mark::Cross,
+];
+
+impl Mark {
+    fn draw<B: DrawingBackend, C: CoordTranslate>(
+        self,
+        area: &DrawingArea<B, C>,
+        at: C::From,
+        size: u32,
+        color: RGBColor,
+    ) -> Result<(), PlotError>
+    where
+        C::From: 'static,
+    {
+        match self {
+            Self::Disc => area.draw(&Circle::new(at, size, color.filled())),
+            Self::Triangle => area.draw(&TriangleMarker::new(at, size + 2, color.filled())),
+            Self::Cross => area.draw(&Cross::new(at, size + 1, color.stroke_width(2))),
+            Self::Ring => area.draw(&Circle::new(at, size + 1, color.stroke_width(1))),
+        }
+        .map_err(drawing)
+    }
+}
 
 /// Why there is no plot.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +78,7 @@ pub enum PlotError {
 /// A line of a panel.
 struct Line {
     color: RGBColor,
+    mark: Mark,
     width: u32,
     points: Vec<(f64, f64)>,
 }
@@ -152,6 +195,7 @@ fn lines(all: &Comparison, points_of: impl Fn(&str) -> Vec<(f64, f64)>) -> Vec<L
         };
         Line {
             color: COLORS[index % COLORS.len()],
+            mark: MARKS[index % MARKS.len()],
             width: if index == 0 { 3 } else { 1 },
             points: places.into_iter().filter_map(best).collect(),
         }
@@ -182,7 +226,7 @@ fn draw(all: &Comparison, panels: Vec<Panel>, columns: usize) -> Result<String, 
     Ok(text)
 }
 
-/// Which color is whose.
+/// Which color and mark is whose.
 fn legend<B: DrawingBackend>(
     strip: &DrawingArea<B, Shift>,
     all: &Comparison,
@@ -206,6 +250,8 @@ fn legend<B: DrawingBackend>(
         let color = COLORS[index % COLORS.len()];
         let line = PathElement::new([(x, middle), (x + 24, middle)], color.stroke_width(3));
         strip.draw(&line).map_err(drawing)?;
+        let mark = MARKS[index % MARKS.len()];
+        mark.draw(strip, (x + 12, middle), 3, color)?;
         let label = Text::new(said.to_owned(), (x + 30, middle), style.clone());
         strip.draw(&label).map_err(drawing)?;
         // As wide as the widest letters would make it.
@@ -258,8 +304,10 @@ impl Panel {
             chart
                 .draw_series(LineSeries::new(points.clone(), style))
                 .map_err(drawing)?;
-            let dots = points.map(|at| Circle::new(at, line.width + 1, line.color.filled()));
-            chart.draw_series(dots).map_err(drawing)?;
+            for at in points {
+                line.mark
+                    .draw(chart.plotting_area(), at, line.width + 1, line.color)?;
+            }
         }
         Ok(())
     }
@@ -275,4 +323,29 @@ fn in_binary(bytes: &f64) -> String {
 
 fn drawing(error: impl std::fmt::Display) -> PlotError {
     PlotError::Drawing(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COLORS, MARKS, RGBColor};
+
+    /// Lines that a grey printer makes alike have different marks.
+    #[test]
+    fn lines_can_be_told_apart_in_grey() {
+        let lightness = |RGBColor(red, green, blue): RGBColor| {
+            let part = |value: u8| (f64::from(value) / 255.0).powf(2.2);
+            let luminance = 0.2126 * part(red) + 0.7152 * part(green) + 0.0722 * part(blue);
+            116.0 * luminance.cbrt() - 16.0
+        };
+        for (at, one) in COLORS.iter().enumerate() {
+            // Ours is the thick one.
+            for other in 1..at {
+                let apart = (lightness(*one) - lightness(COLORS[other])).abs();
+                assert!(
+                    apart >= 15.0 || MARKS[at] != MARKS[other],
+                    "{at} {other}: {apart}"
+                );
+            }
+        }
+    }
 }

@@ -455,7 +455,7 @@ mod tests {
         };
         assert_eq!(
             timeout.to_string(),
-            "barrier: rank 0 gave up after 2.00 s, waiting for rank 2 (pid 41), which has been \
+            "barrier: rank 0 gave up after 2 s, waiting for rank 2 (pid 41), which has been \
              computing since allreduce(f64[3], Sum) as operation 7 at src/cuts.rs:7; rank 3 (pid \
              42), which has waited 1.50 s for rank 2 in barrier(f64[3], Sum) as operation 7; 1 more"
         );

@@ -134,7 +134,16 @@ fn scaled(mut value: f64, units: &[&str]) -> String {
         ..99.95 => 1,
         _ => 0,
     };
-    format!("{value:.digits$} {}", units[unit])
+    let number = format!("{value:.digits$}");
+    // Whole numbers are mostly somebody's choice: 2 s, not 2.00 s.
+    let number = match digits {
+        0 => &number,
+        _ => number
+            .trim_end_matches('0')
+            .strip_suffix('.')
+            .unwrap_or(&number),
+    };
+    format!("{number} {}", units[unit])
 }
 
 /// A number of things, whose plural ends in `s`.
@@ -200,10 +209,10 @@ mod tests {
     #[test]
     fn numbers_have_three_digits_and_a_unit() {
         for (value, shown) in [
-            (1000, "1.00 kB"),
+            (1000, "1 kB"),
             (12_345, "12.3 kB"),
             (999_499, "999 kB"),
-            (999_999, "1.00 MB"),
+            (999_999, "1 MB"),
             (123_456_789, "123 MB"),
             (u64::MAX, "18.4 EB"),
         ] {
@@ -216,8 +225,8 @@ mod tests {
         for (nanos, shown) in [
             (1, "1 ns"),
             (999, "999 ns"),
-            (1000, "1.00 µs"),
-            (999_999, "1.00 ms"),
+            (1000, "1 µs"),
+            (999_999, "1 ms"),
             (99_949_000_000, "99.9 s"),
             (99_960_000_000, "1m40s"),
             (3_599_999_000_000, "59m59s"),

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(
             profile.verdict,
             [
-                "rank 1 keeps the others waiting in the allreduces at late.rs:16, 5.00 ms after the one \
+                "rank 1 keeps the others waiting in the allreduces at late.rs:16, 5 ms after the one \
               before it: 50 % of the run could be saved"
             ]
         );

@@ -10,6 +10,7 @@ use std::{
 
 use cobre_comm_trait::text::is_misleading;
 use cobre_tests::{End, Process, patience};
+use nix::sys::signal::Signal;
 
 const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
 const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
@@ -188,11 +189,87 @@ fn a_wait_in_a_split_communicator_is_seen_and_windows_are_counted() {
 }
 
 #[test]
+fn what_ranks_say_about_their_progress_is_a_metric() {
+    let (mut launcher, name) = launch(&[
+        &["join", "progress:3:10", "barrier", "hear"],
+        &["join", "barrier"],
+    ]);
+    launcher.hear("ok barrier");
+    let sample = |what, value| {
+        format!("\ncobre_rank_progress_{what}{{job=\"{name}\",rank=\"0\"}} {value}\n")
+    };
+    see(&["metrics"], &[&sample("done", 3), &sample("total", 10)]);
+    launcher.say("go on");
+    launcher.end();
+}
+
+#[test]
+fn a_job_whose_ranks_have_left_has_ended() {
+    let (mut launcher, name) = launch(&[&["join", "leave", "hear"], &["join", "leave"]]);
+    launcher.hear("left");
+    let said = see(
+        &["watch", &name, "--count", "1"],
+        &[" ended", ": 2 left; call 0, cpu "],
+    );
+    assert!(!said.replace(&name, "").contains('-'), "{said}");
+    assert!(see(&["show", &name], &["2 ranks, ended"]).contains("left"));
+    let metrics = told(&["metrics"]);
+    assert!(
+        metrics.contains(&format!("cobre_job_window_bytes{{job=\"{name}\"}} 0\n")),
+        "{metrics}"
+    );
+    launcher.say("go on");
+    assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
+}
+
+#[test]
+fn programs_that_never_join_are_told_with_their_processes() {
+    let mut command = Command::new(LAUNCH);
+    let mut launcher = Process::start("the launcher", command.args(["-n", "2", "sleep", "1000"]));
+    let pid = launcher.pid().to_string();
+    // The launcher must have founded its job.
+    let begin = Instant::now();
+    let said = loop {
+        let (_, said, _) = inspect(&["show", &pid]);
+        if said.contains("no rank has joined (processes ") {
+            break said;
+        }
+        assert!(begin.elapsed() < patience(), "{said}");
+    };
+    assert!(
+        said.contains("2 absent") && said.contains(": a program joins when it calls"),
+        "{said}"
+    );
+    let row = |rank: &str| {
+        let row = said.lines().find(|line| line.starts_with(rank));
+        row.map(|row| {
+            row.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+    };
+    let row = row("0 ").expect("a row of rank 0");
+    let command = std::fs::read_to_string(format!("/proc/{}/cmdline", row[1]));
+    assert_eq!(command.expect("it runs"), "sleep\x001000\0");
+    let list = told(&["list"]);
+    let name = said.split([' ', ':']).nth(1).expect("the job's name");
+    let listed = list.lines().find(|line| line.starts_with(name));
+    assert!(
+        listed.is_some_and(|line| line.contains("0 joined")),
+        "{list}"
+    );
+    launcher.signal(Signal::SIGTERM);
+    launcher.end();
+}
+
+#[test]
 fn what_ranks_disagree_about_is_shown() {
     let script: &[&str] = &["join", "barrier", "hear"];
     let (mut launcher, name) = launch(&[&["join", "reduce:3", "hear"], script]);
     // The ranks without standard input end with an error; rank 0 still holds the job.
     let said = see(&["show", &name], &["failed: ranks disagree"]);
+    let cause = format!("\ncobre_job_failure_info{{job=\"{name}\",cause=\"ranks disagree about");
+    assert!(told(&["metrics"]).contains(&cause));
     assert!(
         said.contains("allreduce(f64[3], Sum)") && said.contains("barrier()"),
         "{said}"

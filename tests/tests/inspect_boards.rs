@@ -84,7 +84,7 @@ fn a_board_is_shown_and_work_is_routed() {
 
     let said = told(&["board", name]);
     assert!(
-        said.contains("3 members, 3 there; refreshed every 2.0 s, stale after 30.0 s"),
+        said.contains("3 members, 3 there; refreshed every 2 s, stale after 30 s"),
         "{said}"
     );
     assert!(said.contains("team GREEN: B, D"), "{said}");
@@ -94,6 +94,19 @@ fn a_board_is_shown_and_work_is_routed() {
     let listed = told(&["list"]);
     let listed = row(&listed, name);
     assert_eq!(listed[1..], ["3", "in", "use", "A,", "B,", "D"]);
+
+    let metrics = told(&["metrics"]);
+    for sample in [
+        "up{board=\"B\",member=\"D\"} 1",
+        "queue{board=\"B\",member=\"D\"} 5",
+        "state{board=\"B\",member=\"D\",state=\"busy\"} 1",
+    ] {
+        let sample = format!(
+            "\ncobre_member_{}\n",
+            sample.replace("\"B\"", &format!("{name:?}"))
+        );
+        assert!(metrics.contains(&sample), "{sample}: {metrics}");
+    }
 
     let said = told(&["route", name, "--team", "GREEN"]);
     assert!(

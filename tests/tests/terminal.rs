@@ -62,7 +62,7 @@ fn top_follows_keys_and_gives_the_terminal_back() {
     // The job goes on and ends; the last picture stays.
     launcher.say("go on");
     assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
-    top.see(&["the job has ended"]);
+    top.see(&["the job has ended; this is what was seen last"]);
     top.press("q");
     assert_eq!(top.end(), End::Code(0));
     assert!(top.is_restored(), "{}", top.contents());
@@ -79,8 +79,30 @@ fn top_ends_a_rank_that_it_was_told_to_end() {
     // Before the end of its input could end it.
     top.see(&["sent SIGKILL to process"]);
     assert_eq!(launcher.end(), End::Code(137), "{}", launcher.heard());
+    // How it ended stands in the memory that nobody else has any more.
+    top.see(&["the job has ended: rank 0 (pid ", "was killed by signal 9"]);
     top.press("q");
     assert_eq!(top.end(), End::Code(0));
+}
+
+#[test]
+fn a_job_is_chosen_among_several() {
+    let (mut first, first_name) = hung_job();
+    let (mut second, second_name) = hung_job();
+    let mut command = Command::new(INSPECT);
+    command.args(["top", "--interval", "0.1"]);
+    let mut top = Terminal::start(&mut command, 24, 160);
+    // Beside those of other tests.
+    top.see(&["jobs: which one?", &first_name, &second_name]);
+    top.press("\x1b[B\x1b[A\r");
+    top.see(&["sorted by rank", "Enter details"]);
+    top.press("q");
+    assert_eq!(top.end(), End::Code(0));
+    assert!(top.is_restored(), "{}", top.contents());
+    for launcher in [&mut first, &mut second] {
+        launcher.say("go on");
+        assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
+    }
 }
 
 #[test]

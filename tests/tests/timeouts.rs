@@ -44,7 +44,7 @@ fn with_a_limit_everybody_is_told_who_is_missing_and_where() {
     let missing = format!("rank 2 (pid {})", ranks[2].pid());
     for part in [
         "barrier: rank ",
-        "gave up after 300.0ms",
+        "gave up after 300 ms",
         &missing,
         "computing since allreduce(f64[3], Sum) as operation 1 at ",
         "scripted-rank.rs:",

@@ -157,3 +157,57 @@ fn draw(frame: &mut Frame<'_>, jobs: &[Job], selected: usize) {
     );
     frame.render_widget(Paragraph::new(help), keys);
 }
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{
+        Terminal,
+        backend::TestBackend,
+        crossterm::event::{KeyCode, KeyEvent},
+    };
+
+    use super::{After, Picker, draw};
+    use crate::{job::Job, top::view::tests::picture};
+
+    fn jobs(names: &[&str]) -> Vec<Job> {
+        let job = |name: &&str| Job {
+            name: (*name).to_owned(),
+            ..picture().job
+        };
+        names.iter().map(job).collect()
+    }
+
+    #[test]
+    fn a_choice_stays_when_jobs_come_and_go() {
+        let mut picker = Picker::default();
+        let mut press = |key, jobs: &[Job]| {
+            let after = picker.key(KeyEvent::from(key), jobs);
+            (after, picker.at(jobs))
+        };
+        let three = jobs(&["/a", "/b", "/c"]);
+        assert_eq!(press(KeyCode::Up, &three), (After::Go, 0));
+        assert_eq!(press(KeyCode::Down, &three), (After::Go, 1));
+        let other = jobs(&["/c", "/x", "/b"]);
+        assert_eq!(press(KeyCode::Enter, &other), (After::Take, 2));
+        assert_eq!(press(KeyCode::Down, &other), (After::Go, 2));
+        // The chosen one has ended.
+        assert_eq!(press(KeyCode::Enter, &jobs(&["/y"])), (After::Take, 0));
+        // Without jobs there is nothing to take, and one may leave.
+        assert_eq!(press(KeyCode::Enter, &[]), (After::Go, 0));
+        assert_eq!(press(KeyCode::Char('q'), &[]).0, After::Quit);
+    }
+
+    #[test]
+    fn the_list_says_what_it_waits_for_and_fits_any_size() {
+        for (width, height) in [(80, 24), (1, 1), (200, 50)] {
+            for names in [&[][..], &["/cobre-1"], &["/cobre-1", "/cobre-2"]] {
+                let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+                terminal.draw(|frame| draw(frame, &jobs(names), 0)).unwrap();
+                let shown = terminal.backend().to_string();
+                let told = ["waiting for one", "1 job: which one?", "2 jobs: which one?"];
+                assert!(width < 80 || shown.contains(told[names.len()]), "{shown}");
+                assert!(width < 80 || names.iter().all(|name| shown.contains(name)));
+            }
+        }
+    }
+}

@@ -171,7 +171,7 @@ fn notes(picture: &Picture, state: &State) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::{Looks, draw};
@@ -190,7 +190,7 @@ mod tests {
     };
 
     /// Rank 1 computes, rank 0 waits for it.
-    fn picture() -> Picture {
+    pub(in crate::top) fn picture() -> Picture {
         let rank = |rank: usize, doing, waits| Rank {
             rank,
             pid: 4000 + rank as u32,

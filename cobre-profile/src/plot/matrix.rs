@@ -98,15 +98,16 @@ fn scale(svg: &mut Svg, most: f64, [left, y]: [f64; 2], width: f64) {
 
 fn contributions(svg: &mut Svg, profile: &Profile, [left, first]: [f64; 2], cell: f64) {
     let most = profile.ranks.iter().map(|rank| rank.bytes).max();
-    let title = "contributed to collectives";
-    svg.text([left, first - 6.0], Anchor::Start, "small", title);
+    let most = most.unwrap_or(0);
+    let title = format!("contributed to collectives, up to {}", bytes(most));
+    svg.text([left, first - 6.0], Anchor::Start, "small", &title);
     let height = (cell - 1.0).min(18.0);
     let mut middle = first + (cell - 1.0) / 2.0;
     for rank in &profile.ranks {
-        let length = 300.0 * percent(rank.bytes, most.unwrap_or(0)) / 100.0;
+        let length = 300.0 * percent(rank.bytes, most) / 100.0;
         let tip = format!("rank {}: {}", rank.rank, bytes(rank.bytes));
         svg.rect([left, middle - height / 2.0, length, height], COPY, &tip);
-        if rank.rank.is_multiple_of(step(cell)) {
+        if cell >= LABEL {
             let end = [left + length + 6.0, middle + 4.0];
             svg.text(end, Anchor::Start, "small", &bytes(rank.bytes));
         }

@@ -37,7 +37,7 @@ pub enum Strange {
     )]
     OtherBuild,
     /// No founder writes such sizes.
-    #[error("its header states {size} ranks and {} of staging each", text::bytes(*.slot_bytes))]
+    #[error("its header states {size} ranks and {slot_bytes} bytes of staging each")]
     Implausible {
         /// The ranks stated.
         size: u32,
