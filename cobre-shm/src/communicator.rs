@@ -93,6 +93,7 @@ impl ShmComm {
             host: host.to_string_lossy().into_owned(),
             ranks: ranks.collect(),
             machine,
+            cores: control.cores(),
         }
     }
 

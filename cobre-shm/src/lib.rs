@@ -1,7 +1,11 @@
-//! Collectives and shared windows for the processes of one machine, over POSIX shared memory.
+//! Collectives and shared memory for several processes of one machine, without MPI.
+//!
+//! Start eight copies of a program, and each is a *rank* that can sum, gather and broadcast with the
+//! others, and share large tables with them. If one of them dies, every other one gets an error that
+//! says so, instead of hanging.
 //!
 //! ```
-//! use cobre_comm_trait::{Communicator, ReduceOp};
+//! use cobre_shm::{Communicator, ReduceOp};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let comm = cobre_shm::init()?;
@@ -12,37 +16,60 @@
 //! # }
 //! ```
 //!
-//! `cobre-launch -n 8 program` starts eight ranks of it. Started by itself, the same program is a job
-//! with one rank. Without the launcher, start each rank with `COBRE_SHM_NAME`, `COBRE_SHM_RANK` and
-//! `COBRE_SHM_SIZE` set, in any order.
+//! `cobre-launch -n 8 program` starts eight ranks of it; `mpirun` and `srun` can do so, too. Started
+//! by itself, the same program is a job with one rank. Without any launcher, start each rank with
+//! `COBRE_SHM_NAME`, `COBRE_SHM_RANK` and `COBRE_SHM_SIZE` set, in any order.
 //!
 //! | what | where |
 //! |---|---|
 //! | join the job that the environment describes | [`init`] |
-//! | collectives, shared regions, pools | [`ShmComm`], through the traits of [`cobre_comm_trait`] |
+//! | allgatherv, allreduce, broadcast, barrier | [`Communicator`] |
+//! | one copy of a table for all ranks | [`SharedMemoryProvider::create_shared_region`] |
+//! | gathers and reductions without copies | [`SharedExchange`], [`SharedReduction`] |
+//! | one copy of a table that grows | [`PoolProvider`] |
 //! | a window with parts, placement and page size of your choice | [`ShmComm::create_window`] |
 //! | uneven work, taken by ranks as they become free | [`ShmComm::dynamic`] |
 //! | publish a rank's progress; read everybody's | [`ShmComm::status`], [`board`] |
+//! | test a program on several ranks | [`run`] |
 //! | found and watch a job, as a launcher does | [`observer`] |
-//! | look at a running job from outside | [`inspect`] |
+//! | read a running job's state without being part of it | [`inspect`] |
 //!
-//! What each call guarantees is the contract of [`cobre_comm_trait`]. How this crate keeps it is
-//! specified, page by page, in the repository's `specs` folder. Layers point one way: a module uses
-//! those above it in this table (`memory` also names the records of `call`, `board` and `recording`,
-//! which lie in the control region):
+//! All of [`cobre_comm_trait`], the contract that this crate keeps, is here too, so one dependency and
+//! one `use` are enough. A library that should not depend on a backend takes that crate alone.
 //!
-//! | layer | modules |
-//! |---|---|
-//! | the operating system | `sys` |
-//! | the machine, and where ranks may run | [`topology`] |
-//! | waiting, failing, publishing and awaiting rounds: what the model checker explores | `sync` |
-//! | who owns which bytes of a segment, and where its pages lie | `memory`, `numa` |
-//! | algorithms as sequences of rounds | `collective` |
-//! | one call: signature, log, explanation of a disagreement | `call` |
-//! | the life of a job: configuration, forming, splitting, leaving, aborting | `job` |
-//! | what a program sees | [`ShmComm`], `window`, `dynamic`, [`board`], [`recording`] |
-//! | what others see of a job | [`observer`], [`inspect`] |
+//! # What can be sent
+//! Numbers, arrays of them, and your own structs ([`CommData`]). The derives come with this crate:
+//!
+//! ```
+//! use cobre_shm::{Communicator, bytemuck};
+//!
+//! #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+//! #[bytemuck(crate = "cobre_shm::bytemuck")]
+//! #[repr(C)]
+//! struct Cut {
+//!     intercept: f64,
+//!     slopes: [f64; 4],
+//! }
+//!
+//! cobre_shm::run(2, |comm| {
+//!     let value = if comm.rank() == 0 { 1.5 } else { 0.0 };
+//!     let mut cut = [Cut { intercept: value, slopes: [value; 4] }];
+//!     comm.broadcast(&mut cut, 0).expect("both take part");
+//!     assert_eq!(cut[0].slopes, [1.5; 4]);
+//! });
+//! ```
+//!
+//! # Variables
+//! `COBRE_SHM_TIMEOUT=90s` limits how long a collective waits for a peer ([`TIMEOUT_VAR`]);
+//! `COBRE_SHM_STAGING` is the memory for messages ([`STAGING_VAR`]), `COBRE_SHM_WAIT` how a rank waits
+//! ([`WAIT_VAR`]). The other variables, and what each accepts, are in the repository's
+//! `specs/src/reference/environment.md`. How the crate works inside is in its `ARCHITECTURE.md`.
 #![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
+
+/// The program of the crate's page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Page;
 
 #[cfg(loom)]
 mod model;
@@ -82,6 +109,8 @@ pub mod observer;
 #[cfg(not(loom))]
 pub mod recording;
 #[cfg(not(loom))]
+mod run;
+#[cfg(not(loom))]
 pub mod topology;
 #[cfg(not(loom))]
 mod window;
@@ -89,7 +118,15 @@ mod window;
 #[cfg(all(not(loom), feature = "fault-points"))]
 pub use self::{memory::layout::block_of, point::on_fault_point};
 #[cfg(not(loom))]
-pub use cobre_comm_trait::Activity;
+pub use bytemuck;
+#[cfg(not(loom))]
+#[doc(no_inline)]
+pub use cobre_comm_trait::{
+    Activity, Call, CommData, CommError, Communicator, FailureCause, LocalComm, LocalExchange,
+    LocalPool, LocalReader, LocalReduction, LocalRegion, Missing, Operation, PoolProvider,
+    ReduceOp, Reducible, RegionReader, RowView, Rows, SharedExchange, SharedMemoryProvider,
+    SharedPool, SharedReduction, SharedRegion, block_range, check,
+};
 
 #[cfg(not(loom))]
 pub use self::{
@@ -106,6 +143,7 @@ pub use self::{
     },
     memory::layout::MAX_RANKS,
     numa::{PagesPerNode, Placement},
+    run::run,
     sync::patience::WaitPolicy,
     window::{
         HugePages, ShmExchange, ShmPool, ShmReader, ShmReduction, ShmRegion, SmallPages,
@@ -115,7 +153,9 @@ pub use self::{
 
 /// Joins the job that the environment describes, and returns when all its ranks have. Collective.
 ///
-/// Without any `COBRE_SHM_*` variable, or with `COBRE_COMM_BACKEND=local`, this is a job of one.
+/// `cobre-launch` sets the variables that describe it (`COBRE_SHM_*`). Without them, the ranks that
+/// `mpirun` or `srun` has started on one node are a job. A process of which nobody says that it is a
+/// rank is a job of one, as any is with `COBRE_COMM_BACKEND=local`.
 ///
 /// # Errors
 /// See [`InitError`]; each says what to do.

@@ -2,22 +2,13 @@
 #![cfg(feature = "cobre-comm")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::thread;
-
 use cobre_comm::{CommError, Communicator, ReduceOp, TopologyProvider};
-use cobre_shm::{Config, ShmComm, random_job_name};
+use cobre_shm::ShmComm;
 
 /// Runs `body` on every rank of a job of each size that the list asks for.
 fn on_ranks(sizes: &[usize], body: impl Fn(&ShmComm) + Sync) {
     for &size in sizes {
-        let name = random_job_name();
-        thread::scope(|scope| {
-            for rank in 0..size {
-                let config = Config::new(name.clone(), rank, size);
-                let body = &body;
-                scope.spawn(move || body(&ShmComm::form(&config).unwrap()));
-            }
-        });
+        cobre_shm::run(size, &body);
     }
 }
 

@@ -1,11 +1,11 @@
 //! The solver finds what can be found without it.
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use cobre_comm_trait::LocalComm;
 use cobre_examples::hydrothermal::inflow::{Purpose, draw_openings, sampled_opening};
 use cobre_examples::hydrothermal::lp::{Column, Lp};
 use cobre_examples::hydrothermal::stage::StageProblem;
 use cobre_examples::hydrothermal::{Case, Outcome, Settings, case, solve};
+use cobre_shm::LocalComm;
 
 /// In a stage of this many hours 1 m3/s brings 1 hm3.
 const HOURS: f64 = 1e6 / 3600.0;

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use cobre_comm_trait::LocalComm;
 use cobre_examples::hydrothermal::verify::{Verified, compare, fingerprint, solve_alone};
-use cobre_examples::hydrothermal::{Case, Outcome, Settings, case, misordered::Misordered, solve};
+use cobre_examples::hydrothermal::{
+    Case, Outcome, Settings, case, misordered::Misordered, report, solve,
+};
+use cobre_shm::LocalComm;
 
 const SETTINGS: Settings = Settings {
     iterations: 2,
@@ -105,7 +108,25 @@ fn the_program_reports_success_within_80_columns() {
         printed.contains("verified: 44 cuts and 5 bounds are bit for bit"),
         "{printed}"
     );
+    assert!(printed.contains("\n1 rank on "), "{printed}");
     assert!(printed.lines().all(|line| line.len() <= 80), "{printed}");
+    // What a newcomer reads last is the result, not the time on a small machine.
+    let last = printed.lines().last().unwrap();
+    assert!(last.starts_with("verified: "), "{printed}");
+}
+
+#[test]
+fn the_times_say_on_how_many_cores_and_why_ranks_were_slow() {
+    let (slow, fast) = (Duration::from_secs(3), Duration::from_secs(2));
+    assert_eq!(
+        report::times(4, 2, slow, fast),
+        "4 ranks on 2 cores took 3.00 s, a single rank 2.00 s\n\
+         (ranks that share a core take turns: try one for each core, -n 2)"
+    );
+    assert_eq!(
+        report::times(1, 1, fast, fast),
+        "1 rank on 1 core took 2.00 s, a single rank 2.00 s"
+    );
 }
 
 #[test]

@@ -278,3 +278,36 @@ fn the_models_of_the_book_are_there() {
         assert!(tests.contains(&format!("fn {name}()")), "{name}");
     }
 }
+
+/// What the README says to write into `Cargo.toml` is a dependency that cargo finds, in a clone beside
+/// the program.
+#[test]
+fn the_dependencies_of_the_readme_resolve() {
+    let root = root().canonicalize().unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let block = between(&readme, "<!-- dependencies -->\n```toml\n", '`').next();
+    let beside = format!("\"{}/", root.display());
+    let dependencies = block.unwrap().replace("\"../cobre/", &beside);
+    assert!(dependencies.contains(&beside), "{dependencies}");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
+    fs::create_dir_all(program.join("src")).unwrap();
+    fs::write(program.join("src/main.rs"), "fn main() {}\n").unwrap();
+    // Not a member of the workspace above it.
+    let package = "[package]\nname = \"program\"\nedition = \"2024\"\n\n[workspace]\n\n";
+    fs::write(
+        program.join("Cargo.toml"),
+        format!("{package}{dependencies}"),
+    )
+    .unwrap();
+    fs::copy(root.join("Cargo.lock"), program.join("Cargo.lock")).unwrap();
+    // The tree of this platform: nothing else has been downloaded.
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--depth", "1", "--manifest-path"])
+        .arg(program.join("Cargo.toml"))
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    assert!(tree.contains("cobre-shm v"), "{tree}");
+}

@@ -113,8 +113,13 @@ impl Control {
 
     /// Whether the job has more ranks than cores, so that ranks take turns; the same on all ranks.
     pub(crate) fn shares_cores(&self) -> bool {
+        self.geometry.size() > self.cores()
+    }
+
+    /// The cores that the job's ranks have together.
+    pub(crate) fn cores(&self) -> usize {
         let cores = self.root().header().cores.load(Ordering::Relaxed);
-        self.geometry.size() > cores as usize
+        cores as usize
     }
 
     /// What `rank` records; `None` if the job is not recorded.

@@ -25,6 +25,9 @@ pub struct Topology {
     pub machine: Option<Machine>,
     /// The place of each rank, in rank order.
     pub ranks: Vec<RankPlace>,
+    /// How many processors the ranks may use together; fewer than they are allowed, if a cgroup's quota
+    /// gives them less time.
+    pub cores: usize,
 }
 
 impl Topology {
@@ -156,6 +159,7 @@ mod tests {
             RankPlace::of(&machine().restricted_to(&list))
         };
         let topology = |ranks: Vec<RankPlace>| Topology {
+            cores: 2,
             host: String::new(),
             machine: None,
             ranks,

@@ -11,8 +11,8 @@
 //! shm = ["dep:cobre-shm"]
 //!
 //! [dependencies]
-//! cobre-comm-trait = "0.1"
-//! cobre-shm = { version = "0.1", optional = true }
+//! cobre-comm-trait = { path = "../cobre/cobre-comm-trait" }
+//! cobre-shm = { path = "../cobre/cobre-shm", optional = true }
 //! ```
 //! In `main`, and nowhere else, the feature decides:
 //! ```
@@ -79,5 +79,18 @@ mod tests {
     fn pi_is_where_it_was() {
         let area = integrate(&LocalComm::new(), 0.0, 1.0, 12_345, |x| 4.0 / (1.0 + x * x));
         assert!((area.unwrap() - std::f64::consts::PI).abs() < 1e-8);
+    }
+
+    /// Ranks as threads: no launcher is needed.
+    #[test]
+    #[cfg(feature = "shm")]
+    fn three_ranks_find_the_bits_of_one() {
+        let area = |ranks| {
+            cobre_shm::run(ranks, |comm| {
+                let area = integrate(comm, 0.0, 1.0, 12_345, |x| 4.0 / (1.0 + x * x));
+                area.expect("all ranks take part").to_bits()
+            })
+        };
+        assert_eq!(area(3), [area(1)[0]; 3]);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use cobre_comm_trait::{CommError, Communicator, ReduceOp};
+use cobre_shm::{CommError, Communicator, ReduceOp};
 
 const SIZES: [usize; 7] = [8, 64, 512, 4 << 10, 32 << 10, 256 << 10, 1 << 20];
 const TARGET: Duration = Duration::from_millis(100);

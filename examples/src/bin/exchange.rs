@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "prints what it found")]
 
-use cobre_comm_trait::{
+use cobre_shm::{
     CommError, Communicator, ReduceOp, SharedExchange, SharedMemoryProvider, SharedReduction,
     block_range,
 };

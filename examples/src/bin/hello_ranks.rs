@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "saying hello is what it is for")]
 
-use cobre_comm_trait::{Communicator, ReduceOp};
+use cobre_shm::{Communicator, ReduceOp};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let comm = cobre_shm::init()?;

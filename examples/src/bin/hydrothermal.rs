@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use cobre_comm_trait::{CommError, Communicator, ReduceOp, SharedMemoryProvider};
 use cobre_examples::hydrothermal::{
     Case, Outcome, Policy, Progress, SddpError, Settings, case,
     checkpoint::{self, CheckpointError},
@@ -24,6 +23,7 @@ use cobre_examples::hydrothermal::{
     report, resume, verify,
 };
 use cobre_shm::board::Publisher;
+use cobre_shm::{CommError, Communicator, ReduceOp, SharedMemoryProvider};
 
 /// Every rank ends with this: the ranks' result is not that of a single rank, or a rank failed.
 const FAILED: u8 = 1;
@@ -93,10 +93,13 @@ fn main() -> ExitCode {
             return FAILED.into();
         }
     };
-    let status = comm.status().clone();
+    let own = Own {
+        status: comm.status().clone(),
+        cores: comm.topology().cores,
+    };
     let code = match Arguments::try_parse() {
-        Ok(arguments) if arguments.misorder => run(&Misordered(comm), &status, &arguments),
-        Ok(arguments) => run(&comm, &status, &arguments),
+        Ok(arguments) if arguments.misorder => run(&Misordered(comm), &own, &arguments),
+        Ok(arguments) => run(&comm, &own, &arguments),
         Err(help) => {
             // Every rank has the same arguments; one says what it thinks of them.
             if comm.rank() == 0 {
@@ -108,9 +111,16 @@ fn main() -> ExitCode {
     code.into()
 }
 
-fn run<C: SharedMemoryProvider>(comm: &C, status: &Publisher, arguments: &Arguments) -> u8 {
+/// What this backend has beside the communicator.
+struct Own {
+    status: Publisher,
+    /// How many the ranks may use together.
+    cores: usize,
+}
+
+fn run<C: SharedMemoryProvider>(comm: &C, own: &Own, arguments: &Arguments) -> u8 {
     let leads = comm.rank() == 0;
-    match job(comm, status, arguments) {
+    match job(comm, own, arguments) {
         Ok(()) => 0,
         // All ranks are here with the same finding.
         Err(Failure::Case(error)) => {
@@ -179,11 +189,7 @@ impl From<SddpError> for Failure {
     }
 }
 
-fn job<C: SharedMemoryProvider>(
-    comm: &C,
-    status: &Publisher,
-    arguments: &Arguments,
-) -> Result<(), Failure> {
+fn job<C: SharedMemoryProvider>(comm: &C, own: &Own, arguments: &Arguments) -> Result<(), Failure> {
     let leads = comm.rank() == 0;
     let text = match &arguments.case {
         Some(path) if leads => std::fs::read_to_string(path)
@@ -210,7 +216,8 @@ fn job<C: SharedMemoryProvider>(
         let Some(iteration) = progress.iterations.last() else {
             return;
         };
-        status.progress(iteration.number as u64, settings.iterations as u64);
+        own.status
+            .progress(iteration.number as u64, settings.iterations as u64);
         if shows {
             println!("{}", report::line(iteration));
         }
@@ -233,7 +240,7 @@ fn job<C: SharedMemoryProvider>(
             .map_err(|error| Failure::Mine(format!("{}: {error}", path.display()), FAILED))?;
     }
     if arguments.verify {
-        verify_bits(comm, &case, settings, &outcome)?;
+        verify_bits(comm, &case, settings, &outcome, own.cores)?;
     }
     Ok(())
 }
@@ -272,6 +279,7 @@ fn verify_bits<C: SharedMemoryProvider>(
     case: &Case,
     settings: Settings,
     outcome: &Outcome,
+    cores: usize,
 ) -> Result<(), Failure> {
     let mine = verify::fingerprint(outcome);
     let (mut least, mut most) = ([0], [0]);
@@ -284,13 +292,11 @@ fn verify_bits<C: SharedMemoryProvider>(
         let alone = verify::solve_alone(case, settings)?;
         match verify::compare(outcome, &alone) {
             Ok(verified) => println!(
-                "verified: {} cuts and {} bounds are bit for bit those of a single rank\n\
-                 {} took {:.2} s, a single rank {:.2} s",
+                "{}\n\
+                 verified: {} cuts and {} bounds are bit for bit those of a single rank",
+                report::times(comm.size(), cores, outcome.elapsed, alone.elapsed),
                 verified.cuts,
                 verified.bounds,
-                report::count(comm.size(), "rank"),
-                outcome.elapsed.as_secs_f64(),
-                alone.elapsed.as_secs_f64()
             ),
             Err(difference) => {
                 same = [0];

@@ -13,13 +13,12 @@ use std::error::Error;
 use std::num::NonZero;
 
 use clap::Parser;
-use cobre_comm_trait::Communicator;
 use cobre_examples::hydrothermal::{
     Case, SddpError, Settings, case,
     outlook::{Outlook, Split, outlook},
     solve,
 };
-use cobre_shm::{Chunking, ShmComm};
+use cobre_shm::{Chunking, Communicator, ShmComm};
 
 /// Play the rest of the year from each month on, with uneven scenarios divided in two ways, and compare
 /// times and bits.

@@ -9,12 +9,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "prints what it found")]
 
-use bytemuck::{Pod, Zeroable};
-use cobre_comm_trait::{
-    CommError, Communicator, PoolProvider, ReduceOp, RegionReader, Rows, SharedMemoryProvider,
-    SharedPool, SharedRegion,
+use cobre_shm::bytemuck::{Pod, Zeroable};
+use cobre_shm::{
+    CommError, Communicator, Placement, PoolProvider, ReduceOp, RegionReader, Rows,
+    SharedMemoryProvider, SharedPool, SharedRegion, ShmComm, WindowOptions,
 };
-use cobre_shm::{Placement, ShmComm, WindowOptions};
 
 const PLANTS: usize = 160;
 const OPENINGS: usize = 1_000;
@@ -23,6 +22,7 @@ const CUTS_PER_RANK: usize = 3;
 
 /// A hydro plant of the case.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[bytemuck(crate = "cobre_shm::bytemuck")]
 #[repr(C)]
 struct Plant {
     storage: [f64; 2],
@@ -33,6 +33,7 @@ struct Plant {
 
 /// A lower bound of the future cost.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[bytemuck(crate = "cobre_shm::bytemuck")]
 #[repr(C)]
 struct Cut {
     intercept: f64,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use cobre_comm_trait::{CommData, CommError, Communicator, block_range};
+use cobre_shm::{CommData, CommError, Communicator, block_range};
 
 /// The pieces, of `pieces`, that this rank works on. None, if there are more ranks than pieces.
 pub fn my_block<C: Communicator>(comm: &C, pieces: usize) -> Range<usize> {

@@ -5,7 +5,7 @@
 
 use std::f64::consts::TAU;
 
-use cobre_comm_trait::{CommError, RegionReader, SharedMemoryProvider, SharedRegion};
+use cobre_shm::{CommError, RegionReader, SharedMemoryProvider, SharedRegion};
 
 use super::Case;
 
@@ -132,7 +132,7 @@ fn mix(word: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use cobre_comm_trait::LocalComm;
+    use cobre_shm::LocalComm;
 
     use super::{Purpose, draw_openings, sampled_opening};
     use crate::hydrothermal::{Case, case::TWO_RIVERS};

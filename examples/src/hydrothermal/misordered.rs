@@ -1,8 +1,6 @@
 //! A communicator that gathers in the wrong order, to show that the verification notices.
 
-use cobre_comm_trait::{
-    CommData, CommError, Communicator, ReduceOp, Reducible, SharedMemoryProvider,
-};
+use cobre_shm::{CommData, CommError, Communicator, ReduceOp, Reducible, SharedMemoryProvider};
 
 /// Like the communicator inside, except that the halves of everything gathered change places.
 #[derive(Clone, Copy, Debug)]

@@ -8,9 +8,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use cobre_comm_trait::{Communicator, RegionReader};
 use cobre_shm::board::Publisher;
-use cobre_shm::{Chunking, ShmComm};
+use cobre_shm::{Chunking, Communicator, RegionReader, ShmComm};
 
 use super::gather::{gather, my_block};
 use super::inflow::{OpeningTree, Purpose, draw_openings, sampled_opening};

@@ -1,5 +1,7 @@
 //! What rank 0 prints: lines of at most 80 columns.
 
+use std::time::Duration;
+
 use super::sddp::{Estimate, Iteration, Outcome};
 use super::{Case, Settings};
 
@@ -64,6 +66,23 @@ pub fn summary(outcome: &Outcome) -> String {
             work.least,
             work.most
         )
+}
+
+/// How long the ranks took, and how long a single one.
+#[must_use]
+pub fn times(ranks: usize, cores: usize, together: Duration, alone: Duration) -> String {
+    let hint = if ranks > cores {
+        format!("\n(ranks that share a core take turns: try one for each core, -n {cores})")
+    } else {
+        String::new()
+    };
+    format!(
+        "{} on {} took {:.2} s, a single rank {:.2} s{hint}",
+        count(ranks, "rank"),
+        count(cores, "core"),
+        together.as_secs_f64(),
+        alone.as_secs_f64(),
+    )
 }
 
 /// `1 rank`, `2 ranks`.

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cobre_comm_trait::{CommError, Communicator, ReduceOp, SharedMemoryProvider};
-use cobre_shm::WorkError;
+use cobre_shm::{CommError, Communicator, ReduceOp, SharedMemoryProvider, WorkError};
 use serde::{Deserialize, Serialize};
 
 use super::gather::{gather, my_block};

@@ -1,6 +1,6 @@
 //! The proof that ranks change nothing: the same case again, alone, and a comparison of bits.
 
-use cobre_comm_trait::LocalComm;
+use cobre_shm::LocalComm;
 
 use super::sddp::Estimate;
 use super::{Case, Cut, Outcome, SddpError, Settings, solve};

@@ -26,7 +26,8 @@ pub(crate) use look::{Found, founder, look};
 use crate::{
     job::{config::Config, error::InitError},
     memory::{control::Control, layout::Geometry, segment::Segment},
-    sys::{open_files, waited::Waited},
+    sync::primitive::Ordering,
+    sys::{open_files, process, waited::Waited},
 };
 
 /// The control region of a job of one: nobody to share with, so no name, no file and no lock.
@@ -35,6 +36,8 @@ pub(crate) fn solo() -> Result<Control, InitError> {
     let segment = Segment::private(geometry.total_bytes())
         .map_err(|source| system("", "map memory", source))?;
     let control = Control::new(segment, geometry, None);
+    let cores = &control.header().cores;
+    cores.store(process::usable_cores(), Ordering::Relaxed);
     control.occupy(0);
     Ok(control)
 }
