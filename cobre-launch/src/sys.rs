@@ -17,6 +17,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid};
+use rustix::process::{PTracer, set_ptracer};
 
 /// What a rank gets back of the launcher's own settings between fork and exec.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,18 @@ pub(crate) fn die_with_parent(command: &mut Command, parent: Pid, inheritance: I
     // SAFETY: the closure runs in the child of a single-threaded process; it makes a few system
     // calls through thin wrappers that neither allocate nor lock, and owns plain data only.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Lets `tracer` and what it starts look into the process of `command`, also where Yama lets nobody but
+/// ancestors; without Yama there is nothing to allow.
+pub(crate) fn allow_tracing(command: &mut Command, tracer: PTracer) {
+    let allow = move || {
+        let _ = set_ptracer(tracer);
+        Ok(())
+    };
+    // SAFETY: the closure runs in the child of a single-threaded process; it makes one system call
+    // that neither allocates nor locks, and owns plain data only.
+    unsafe { command.pre_exec(allow) };
 }
 
 /// Keeps the process of `command` on these processors.

@@ -365,3 +365,64 @@ fn a_job_that_the_user_ends_is_not_started_again() {
         "cobre-launch: the job was ended by SIGTERM; exit code 143\n"
     );
 }
+
+fn has_gdb() -> bool {
+    let found = std::process::Command::new("gdb").arg("--version").output();
+    if found.is_err() {
+        println!("SKIPPED: there is no gdb to look at stacks with");
+    }
+    found.is_ok()
+}
+
+#[test]
+fn the_verdict_on_a_hang_has_the_stacks_of_all_ranks() {
+    if !has_gdb() {
+        return;
+    }
+    let options = ["--hang-after", "300ms", "--stacks"];
+    let outcome = job("3", "rank_2_does_not_come", &options).finish();
+    assert_eq!(outcome.code, 123);
+    let stderr = &outcome.stderr;
+    let (stacks, verdict) = stderr
+        .split_once("cobre-launch: no rank got any further")
+        .unwrap();
+    assert!(
+        stacks.starts_with("cobre-launch: the stacks of the ranks, by gdb:\n"),
+        "{stderr}"
+    );
+    for rank in 0..3 {
+        assert!(
+            stacks.contains(&format!("\n  rank {rank} (pid ")),
+            "{stderr}"
+        );
+    }
+    assert!(
+        stacks.contains("    Thread 1 (") && stacks.contains("    #0  "),
+        "{stderr}"
+    );
+    // Not only of the thread that gdb happens to look at.
+    assert!(stacks.contains("rank_2_does_not_come"), "{stderr}");
+    assert!(verdict.contains("allreduce"), "{stderr}");
+}
+
+#[test]
+fn without_gdb_a_sentence_says_so() {
+    let mut command = signal_launcher(&rank_of(
+        "rank_2_does_not_come",
+        "3",
+        &["--hang-after", "300ms", "--stacks"],
+    ));
+    let env = std::fs::canonicalize("/usr/bin/env").unwrap();
+    let folder = Folder::new();
+    std::os::unix::fs::symlink(env, folder.file("env")).unwrap();
+    command.env("PATH", &folder.0);
+    let outcome = start(command).finish();
+    assert_eq!(outcome.code, 123);
+    assert!(
+        outcome
+            .stderr
+            .contains("    no stacks: gdb is not installed"),
+        "{}",
+        outcome.stderr
+    );
+}

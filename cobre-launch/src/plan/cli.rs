@@ -108,6 +108,9 @@ pub(crate) struct JobArgs {
     /// one, and tell who is where; SIGQUIT to the launcher tells the same at any time.
     #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(crate) hang_after: Option<Duration>,
+    /// With gdb, show the stacks of all ranks when --hang-after or --timeout ends the job, and on SIGQUIT.
+    #[arg(long)]
+    pub(crate) stacks: bool,
     /// Let the other ranks run on when one fails, and exit with the highest of their codes: for ranks that
     /// work without each other. A collective that needs a rank that is gone fails all the same.
     #[arg(long, conflicts_with = "max_restarts")]

@@ -326,6 +326,7 @@ const TABLE: &[Foreign] = &[
         Same("--keep-going"),
     ),
     foreign(&["--do-not-launch"], 0, Same("--dry-run")),
+    foreign(&["--get-stack-traces"], 0, Same("--stacks")),
     foreign(
         &["--app", "-configfile", "--configfile", "--multi-prog"],
         1,

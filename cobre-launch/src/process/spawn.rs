@@ -14,6 +14,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigHandler;
 use nix::unistd::{Pid, getpid};
 
+use rustix::process::PTracer;
+
 use crate::error::LaunchError;
 use crate::plan::cli::StdinMode;
 use crate::plan::program;
@@ -81,6 +83,11 @@ pub(crate) fn start(
     }
     if let Some(processors) = plan.ranks[rank].processors {
         sys::keep_on(&mut command, processors);
+    }
+    if plan.stacks
+        && let Some(launcher) = rustix::process::getppid()
+    {
+        sys::allow_tracing(&mut command, PTracer::ProcessID(launcher));
     }
     sys::die_with_parent(&mut command, getpid(), inheritance);
     Ok(Started {

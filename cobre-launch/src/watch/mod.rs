@@ -10,5 +10,6 @@ pub(crate) mod hang;
 pub(crate) mod job;
 pub(crate) mod oom;
 pub(crate) mod scene;
+pub(crate) mod stacks;
 pub(crate) mod stopped;
 pub(crate) mod supervise;

@@ -30,6 +30,7 @@ use crate::watch::hang::HangWatch;
 use crate::watch::job::{Job, Membership};
 use crate::watch::oom::OomKills;
 use crate::watch::scene::{self, Doing};
+use crate::watch::stacks::{self, Process};
 use crate::watch::stopped::is_stopped;
 use crate::{JobExit, report};
 
@@ -331,6 +332,12 @@ impl<'a> Supervisor<'a> {
     fn begin_end(&mut self, reason: Reason, now: Instant) {
         if self.ending.is_none() {
             self.look_around();
+            let mut now = now;
+            if self.plan.stacks && matches!(reason, Reason::Hang | Reason::Timeout) {
+                self.say_stacks();
+                // The grace is for the ranks.
+                now = self.clock.now();
+            }
             self.ending = Some(Ending::new(reason, now, self.plan.kill_grace));
         }
     }
@@ -340,6 +347,28 @@ impl<'a> Supervisor<'a> {
         if self.scene.is_none() {
             self.scene = Some(self.current_scene());
         }
+    }
+
+    /// Where the threads of the ranks are.
+    fn say_stacks(&mut self) {
+        let running = self
+            .ranks
+            .iter()
+            .enumerate()
+            .filter(|(_, rank)| rank.end.is_none());
+        let processes = running.map(|(rank, state)| Process {
+            rank,
+            // Its process may be a shell around the one that joined.
+            pid: match self.job.membership(rank) {
+                Membership::Joined { pid } => pid.cast_signed(),
+                _ => state.pid.as_raw(),
+            },
+        });
+        let processes: Vec<Process> = processes.collect();
+        let stacks = stacks::of(&processes, self.plan.cores);
+        self.output.say(&format!(
+            "cobre-launch: the stacks of the ranks, by gdb:\n{stacks}"
+        ));
     }
 
     /// What each rank is doing now.

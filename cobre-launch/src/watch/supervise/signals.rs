@@ -61,6 +61,9 @@ impl Supervisor<'_> {
         self.output.say(&format!(
             "cobre-launch: SIGQUIT {after:.1} s after the start; what each rank is doing:\n{stand}"
         ));
+        if self.plan.stacks {
+            self.say_stacks();
+        }
     }
 
     pub(super) fn end_ranks(&mut self, step: Step) {
