@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use cobre_comm_trait::text::clean;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// How long all of them may take together: a debugger reads symbols for about a second.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long all of them may take together: a debugger that reads the symbols of a large program takes
+/// seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is asked whether one has finished.
 const LOOK: Duration = Duration::from_millis(5);
 /// Lines for one rank.
