@@ -2,18 +2,21 @@
 //! say of everybody.
 //!
 //! The ranks are this program again: its test `rank` does nothing unless it is told a role.
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
 mod common;
 
 use cobre_comm_trait::{Communicator, ReduceOp, SharedMemoryProvider};
-use common::{Folder, Running, join, rank_of, signal_launcher, start};
+use common::{Folder, Running, join, launcher, rank_of, signal_launcher, start};
 use nix::sys::signal::{Signal, raise};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const ROLES: &[(&str, fn())] = &[
     ("rank_2_does_not_come", rank_2_does_not_come),
     ("rank_1_is_killed_on_a_line", rank_1_is_killed_on_a_line),
     ("everybody_computes", everybody_computes),
+    ("rank_1_comes_when_it_is_told", rank_1_comes_when_it_is_told),
     ("rank_1_is_stopped", rank_1_is_stopped),
     (
         "ranks_wait_in_two_communicators",
@@ -197,6 +200,105 @@ fn everybody_computes() {
 fn ranks_that_compute_do_not_hang() {
     let outcome = job("1", "everybody_computes", &["--hang-after", "100ms"]).finish();
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+}
+
+fn rank_1_comes_when_it_is_told() {
+    let comm = join();
+    if comm.rank() == 0 {
+        println!("\nwaits as {}", std::process::id());
+    } else {
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+    }
+    comm.barrier().unwrap();
+}
+
+/// A group of processes that can be frozen, as containers are paused; none where that takes more rights.
+struct Freezer {
+    folder: PathBuf,
+    /// What to write into which file.
+    freeze: [&'static str; 3],
+}
+
+impl Freezer {
+    fn new() -> Option<Self> {
+        let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let unified = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let name = format!("cobre-test-{}", std::process::id());
+        let first = Path::new("/sys/fs/cgroup/freezer").join(&name);
+        let second = Path::new("/sys/fs/cgroup")
+            .join(unified.unwrap_or(""))
+            .join(&name);
+        let make = |folder: PathBuf, freeze: [&'static str; 3]| {
+            std::fs::create_dir(&folder).ok()?;
+            let freezer = Self { folder, freeze };
+            freezer.folder.join(freeze[0]).exists().then_some(freezer)
+        };
+        make(first, ["freezer.state", "FROZEN", "THAWED"])
+            .or_else(|| make(second, ["cgroup.freeze", "1", "0"]))
+    }
+
+    /// The same command, in this group.
+    fn inside(&self, command: &std::process::Command) -> std::process::Command {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "echo $$ >$0; exec \"$@\""]);
+        shell.arg(self.folder.join("cgroup.procs"));
+        shell.arg(command.get_program()).args(command.get_args());
+        shell
+    }
+
+    fn set(&self, frozen: bool) {
+        let [file, yes, no] = self.freeze;
+        std::fs::write(self.folder.join(file), if frozen { yes } else { no }).unwrap();
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        let [file, _, no] = self.freeze;
+        let _ = std::fs::write(self.folder.join(file), no);
+        // As soon as the last process has left it.
+        for _ in 0..1000 {
+            if std::fs::remove_dir(&self.folder).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn a_job_that_was_frozen_has_not_hung() {
+    let limit = Duration::from_secs(2);
+    loop {
+        let Some(freezer) = Freezer::new() else {
+            eprintln!("SKIPPED: no group of processes can be frozen here");
+            return;
+        };
+        let options = ["--stdin", "all", "--hang-after", "2s"];
+        let words = rank_of("rank_1_comes_when_it_is_told", "2", &options);
+        let mut running = start(freezer.inside(&launcher(&words)));
+        let begin = Instant::now();
+        let text = running.read_until("waits as ", 1);
+        let pid = text.lines().find_map(|line| line.strip_prefix("waits as "));
+        until_asleep_on_a_futex(pid.unwrap());
+        freezer.set(true);
+        let mut ran = begin.elapsed();
+        // Less would show nothing.
+        std::thread::sleep(limit + Duration::from_millis(500));
+        let again = Instant::now();
+        freezer.set(false);
+        // The launcher looks: its ticks are a twentieth of the limit.
+        std::thread::sleep(limit / 8);
+        running.write("go\n");
+        let outcome = running.finish();
+        ran += again.elapsed();
+        if ran + Duration::from_millis(500) > limit {
+            eprintln!("the machine was too slow to tell: once more");
+            continue;
+        }
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+        break;
+    }
 }
 
 fn rank_1_is_killed_on_a_line() {
