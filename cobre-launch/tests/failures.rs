@@ -284,7 +284,7 @@ fn a_rank_that_does_not_come_in_time_is_not_called_dead() {
     let outcome = job("2", "rank_1_does_not_come_in_time", &options).finish();
     assert_eq!(outcome.code, 4, "{}", outcome.stderr);
     assert!(outcome.stdout.contains("told: rank 1 of job "));
-    let expected = "cobre-launch: the job could not form: rank 1 did not come in time";
+    let expected = "cobre-launch: the job could not form: rank 1 did not join in time";
     assert!(
         verdict(&outcome).starts_with(expected),
         "{}",

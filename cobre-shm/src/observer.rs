@@ -47,9 +47,9 @@ pub enum Membership {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFormed {
-    /// A rank did not come while others waited.
+    /// A rank did not join while others waited.
     #[error(
-        "rank {rank} did not come in time (COBRE_SHM_ATTACH_TIMEOUT sets how long others wait)"
+        "rank {rank} did not join in time (COBRE_SHM_ATTACH_TIMEOUT sets how long others wait)"
     )]
     NeverCame {
         /// The lowest of those that are missing.

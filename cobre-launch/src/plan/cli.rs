@@ -30,6 +30,14 @@ Examples:
 Everything after PROGRAM belongs to PROGRAM, options too. A `:` alone begins another
 program, but not after `--`: `cobre-launch -n 1 -- cut -d : -f 1 FILE`. Ctrl-C reaches every rank once; a second one kills the job at once.";
 
+const VARIABLES: &str = "\
+Variables that ranks read:
+  COBRE_SHM_TIMEOUT=90s         fail the job if a collective waits longer for a peer
+  COBRE_SHM_ATTACH_TIMEOUT=30s  how long to wait for all ranks to join
+  COBRE_SHM_STAGING=4M          shared memory for messages, of the whole job
+  COBRE_SHM_WAIT=auto           how to wait for peers: auto, spin, yield or sleep
+All of them are in the repository: specs/src/reference/environment.md";
+
 /// Start the ranks of a job on this machine, watch them, and report how the job ended.
 ///
 /// The ranks find each other through shared memory (COBRE_SHM_*), share the terminal's
@@ -39,7 +47,7 @@ program, but not after `--`: `cobre-launch -n 1 -- cut -d : -f 1 FILE`. Ctrl-C r
     name = "cobre-launch",
     version = version(),
     override_usage = "cobre-launch [OPTIONS] [--] PROGRAM [ARGS]... [: [OPTIONS] PROGRAM [ARGS]...]...",
-    after_help = format!("{EXAMPLES}\n\n{}", JobExit::TABLE),
+    after_help = format!("{EXAMPLES}\n\n{VARIABLES}\n\n{}", JobExit::TABLE),
     max_term_width = 100,
     // As values, to be refused by those who know what they expect.
     allow_negative_numbers = true,
@@ -301,6 +309,7 @@ pub(crate) fn usage_error(message: impl std::fmt::Display) -> clap::Error {
 #[cfg(test)]
 mod tests {
     use super::{Parsed, Segment, StdinMode, parse};
+    use clap::CommandFactory;
     use std::ffi::OsString;
 
     fn segments(line: &str) -> Vec<Segment> {
@@ -322,6 +331,17 @@ mod tests {
         std::iter::once("cobre-launch")
             .chain(line.split_whitespace())
             .map(OsString::from)
+    }
+
+    #[test]
+    fn the_help_names_what_ranks_read_and_where_the_rest_is() {
+        let help = Segment::command().render_long_help().to_string();
+        for part in [
+            "COBRE_SHM_TIMEOUT=90s",
+            "specs/src/reference/environment.md",
+        ] {
+            assert!(help.contains(part), "{help}");
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) enum Kind {
     SizeDiffers(u32),
     /// While forming: a second process came as this rank.
     TakenTwice,
-    /// While forming: the rank did not come in time.
+    /// While forming: the rank did not join in time.
     NeverCame,
     /// While forming: the rank could not reserve its memory (the system's error number).
     NoRoom(i32),

@@ -230,3 +230,42 @@ impl Enrolment<'_> {
         InitError::no_room(&self.config.name, self.control.geometry(), source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Config, ShmComm, job::names, sys::process};
+    use nix::{
+        sched::{CpuSet, sched_setaffinity},
+        unistd::Pid,
+    };
+    use std::thread;
+
+    /// `mpirun` binds each rank before it starts: none knows alone how many cores there are.
+    #[test]
+    fn ranks_that_are_bound_apart_have_the_cores_of_both() {
+        let allowed = process::processors(std::process::id()).unwrap();
+        let Some(allowed) = allowed.first_chunk::<2>() else {
+            return;
+        };
+        let name = names::random_job_name();
+        let counts = |bound: [usize; 2]| {
+            let name = name.as_str();
+            let rank = |rank: usize| {
+                move || {
+                    let mut set = CpuSet::new();
+                    set.set(bound[rank]).unwrap();
+                    // Of this thread only.
+                    sched_setaffinity(Pid::from_raw(0), &set).unwrap();
+                    let comm = ShmComm::form(&Config::new(name, rank, 2)).unwrap();
+                    comm.topology().cores
+                }
+            };
+            thread::scope(|scope| {
+                let ranks = [0, 1].map(|number| scope.spawn(rank(number)));
+                ranks.map(|rank| rank.join().unwrap())
+            })
+        };
+        assert_eq!(counts(*allowed), [2, 2]);
+        assert_eq!(counts([allowed[0]; 2]), [1, 1]);
+    }
+}
