@@ -155,7 +155,6 @@ impl Core {
     }
 
     /// Runs an operation that is one collective; see [`Turn::collective`].
-    #[inline]
     pub(crate) fn collective<R>(
         &self,
         signature: Signature,
@@ -163,48 +162,70 @@ impl Core {
         checked: Result<(), CommError>,
         body: impl FnOnce(&mut JobRounds<'_>) -> Result<R, Stopped>,
     ) -> Result<R, CommError> {
-        let mut turn = self.turn(signature.operation)?;
+        let Some(mut turn) = self.take() else {
+            return Err(self.refusal(signature.operation));
+        };
         turn.collective(signature, site, checked, body)
     }
 
     /// Gives this thread the communicator for one operation, if no other thread has it.
-    #[inline]
     pub(crate) fn turn(&self, operation: Operation) -> Result<Turn<'_>, CommError> {
-        self.admit(operation)?;
-        match self.progress.try_lock() {
-            Ok(progress) => Ok(Turn::new(self, progress)),
-            Err(TryLockError::WouldBlock) => Err(CommError::Busy { operation }),
-            // A panic inside a collective is our own bug; what the peers see of it is still true.
-            Err(TryLockError::Poisoned(poisoned)) => Ok(Turn::new(self, poisoned.into_inner())),
-        }
+        self.take().ok_or_else(|| self.refusal(operation))
     }
 
     /// As [`turn`](Self::turn), but waits while another thread has the communicator: for an operation
     /// that has taken a window by value, which would be lost.
-    #[inline]
     pub(crate) fn next_turn(&self, operation: Operation) -> Result<Turn<'_>, CommError> {
-        match self.turn(operation) {
-            // If this very thread has it, it would wait for itself.
-            Err(CommError::Busy { .. }) if !self.filling.is_here() => {
-                let progress = self.progress.lock();
-                let progress = progress.unwrap_or_else(PoisonError::into_inner);
-                self.admit(operation)?;
-                Ok(Turn::new(self, progress))
-            }
-            turn => turn,
+        let turn = self.turn(operation);
+        // If this very thread has it, it would wait for itself.
+        if !matches!(turn, Err(CommError::Busy { .. })) || self.filling.is_here() {
+            return turn;
         }
+        let progress = self.progress.lock();
+        let progress = progress.unwrap_or_else(PoisonError::into_inner);
+        if !self.is_member() {
+            return Err(self.refusal(operation));
+        }
+        Ok(Turn {
+            core: self,
+            progress,
+        })
+    }
+
+    #[inline]
+    fn take(&self) -> Option<Turn<'_>> {
+        if !self.is_member() {
+            return None;
+        }
+        let progress = match self.progress.try_lock() {
+            Ok(progress) => progress,
+            // A panic inside a collective is our own bug; what the peers see of it is still true.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Turn {
+            core: self,
+            progress,
+        })
     }
 
     /// Whether this process is the rank, and still is.
     #[inline]
-    fn admit(&self, operation: Operation) -> Result<(), CommError> {
+    fn is_member(&self) -> bool {
         // Relaxed: who leaves or forks while another thread calls orders the two itself.
+        self.generation.load(Ordering::Relaxed) == process::generation()
+    }
+
+    /// Why a thread does not get the communicator.
+    #[cold]
+    fn refusal(&self, operation: Operation) -> CommError {
         match self.generation.load(Ordering::Relaxed) {
-            member if member == process::generation() => Ok(()),
-            GONE => Err(CommError::Left { operation }),
-            _ => Err(CommError::Forked { operation }),
+            GONE => CommError::Left { operation },
+            _ if self.is_forked() => CommError::Forked { operation },
+            _ => CommError::Busy { operation },
         }
     }
+
     /// The error of this rank about the arguments of its call `number`.
     #[cold]
     fn rejected(
@@ -224,6 +245,25 @@ impl Core {
         CommError::Rejected {
             call: Box::new(call),
             reason: Box::new(reason),
+        }
+    }
+
+    /// The error of a call after the job has failed: what is wrong with its arguments, what was wrong
+    /// with those for which the job has failed, or the job's failure.
+    #[cold]
+    fn too_late(
+        &self,
+        checked: Result<(), (u64, Operation, Site, CommError)>,
+        rejected: Option<&CommError>,
+    ) -> CommError {
+        if let Err((number, operation, site, reason)) = checked {
+            return self.rejected(number, operation, site, reason);
+        }
+        let failure = self.control.first_failure();
+        let is_own = |failure: Failure| (failure.rank, failure.kind) == (self.rank, Kind::Rejected);
+        match rejected {
+            Some(own) if failure.is_some_and(is_own) => own.clone(),
+            _ => self.learn(),
         }
     }
 
@@ -262,7 +302,7 @@ impl Core {
     pub(crate) fn depart(&self) {
         if !std::thread::panicking() {
             self.leave(LEFT);
-        } else if self.generation.load(Ordering::Relaxed) == process::generation() {
+        } else if self.is_member() {
             self.fail(None, Kind::RankFailed(FailureCause::Panicked));
             self.leave(PANICKED);
         }
@@ -312,17 +352,14 @@ pub(crate) struct Turn<'a> {
     progress: MutexGuard<'a, Progress>,
 }
 
-impl<'a> Turn<'a> {
-    #[inline]
-    fn new(core: &'a Core, progress: MutexGuard<'a, Progress>) -> Self {
-        Self { core, progress }
-    }
-
+impl Turn<'_> {
     /// Runs one collective: admits the call, records and signs it, and turns a stop into the job's
     /// first failure.
     ///
     /// `checked` is what the check of the arguments said. If it is an error this rank tells its peers
     /// and returns it.
+    // What it is given is 200 bytes: in one function with its caller they are not copied.
+    #[inline(always)]
     pub(crate) fn collective<R>(
         &mut self,
         signature: Signature,
@@ -339,13 +376,9 @@ impl<'a> Turn<'a> {
             rejected,
         } = &mut *self.progress;
         // Nothing is recorded any more, so that what the ranks disagreed about stays readable.
-        if let Some(failure) = core.control.first_failure() {
-            let is_own = (failure.rank, failure.kind) == (core.rank, Kind::Rejected);
-            let own = checked
-                .map_err(|reason| core.rejected(*calls + 1, operation, site, reason))
-                .err()
-                .or_else(|| rejected.clone().filter(|_| is_own));
-            return Err(own.unwrap_or_else(|| core.learn()));
+        if core.control.first_failure().is_some() {
+            let checked = checked.map_err(|reason| (*calls + 1, operation, site, reason));
+            return Err(core.too_late(checked, rejected.as_ref()));
         }
         // A destructor of a rank that is failing: its peers are in another call, which may look the same.
         if std::thread::panicking() && core.size() > 1 {

@@ -15,18 +15,51 @@ pub(crate) const BLOCK: usize = 1024;
 /// # Safety
 /// For every rank below `size`, `source(rank)` must be valid for reading `len` elements that nobody
 /// writes meanwhile. They need not be distinct, but must not overlap `out`.
-#[expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "one and the same promise for whichever operation it is"
-)]
 pub(crate) unsafe fn fold<T: Reducible>(
     op: ReduceOp,
     out: &mut [T],
     size: usize,
     source: impl Fn(usize) -> *const T,
 ) {
+    // The floating-point unit has no say about integers.
+    if T::BITWISE || float::is_default() {
+        // SAFETY: as promised by the caller.
+        unsafe { fold_as_it_is(op, out, size, source) };
+    } else {
+        // SAFETY: as promised by the caller.
+        unsafe { fold_under_default(op, out, size, &source) };
+    }
+}
+
+/// # Safety
+/// As for [`fold`].
+#[cold]
+#[inline(never)]
+unsafe fn fold_under_default<T: Reducible>(
+    op: ReduceOp,
+    out: &mut [T],
+    size: usize,
+    source: &dyn Fn(usize) -> *const T,
+) {
+    // SAFETY: as promised by the caller.
+    float::under_default(&mut || unsafe { fold_as_it_is(op, out, size, source) });
+}
+
+/// # Safety
+/// As for [`fold`].
+#[inline]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one and the same promise for whichever operation it is"
+)]
+unsafe fn fold_as_it_is<T: Reducible>(
+    op: ReduceOp,
+    out: &mut [T],
+    size: usize,
+    source: impl Fn(usize) -> *const T,
+) {
     // SAFETY: as promised by the caller, whatever the operation.
-    let fold = || unsafe {
+    unsafe {
         match op {
             ReduceOp::Sum => fold_with(out, size, source, T::sum),
             ReduceOp::Prod => fold_with(out, size, source, T::prod),
@@ -36,12 +69,6 @@ pub(crate) unsafe fn fold<T: Reducible>(
             ReduceOp::BitOr => fold_with(out, size, source, T::bit_or),
             ReduceOp::BitXor => fold_with(out, size, source, T::bit_xor),
         }
-    };
-    if T::BITWISE {
-        // An integer: the floating-point unit has no say.
-        fold();
-    } else {
-        float::by_default(fold);
     }
 }
 

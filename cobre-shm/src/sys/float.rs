@@ -6,27 +6,40 @@
 
 #![allow(unsafe_code)]
 
-/// Runs `fold` under the default state, rounding to nearest with subnormal numbers, and puts back
-/// what it found.
+use core::hint::black_box;
+
+/// Whether four sums come out as they do under the default state, and under no other: one that is rounded
+/// up and one that is rounded down, a subnormal result and a subnormal operand.
+///
+/// That takes a few cycles, and reading the register of the state twenty.
 #[inline]
-pub(crate) fn by_default(fold: impl FnOnce()) {
-    let found = imp::read();
-    if found & imp::MODES == 0 {
-        return fold();
-    }
-    let mut fold = Some(fold);
-    deviating(found, &mut || {
-        if let Some(fold) = fold.take() {
-            fold();
-        }
+pub(crate) fn is_default() -> bool {
+    const SUMS: [(f64, f64, f64); 4] = [
+        (1.0, 0.75 * f64::EPSILON, 1.0 + f64::EPSILON),
+        (1.0, 0.25 * f64::EPSILON, 1.0),
+        (
+            1.5 * f64::MIN_POSITIVE,
+            -f64::MIN_POSITIVE,
+            0.5 * f64::MIN_POSITIVE,
+        ),
+        (5e-324, 0.0, 5e-324),
+    ];
+    let odd = SUMS.iter().fold(0, |odd, (one, other, sum)| {
+        // The compiler must not compute it.
+        odd | (black_box(*one) + other).to_bits() ^ sum.to_bits()
     });
+    odd == 0
 }
 
+/// Runs `fold` under the default state, rounding to nearest with subnormal numbers, and puts back what
+/// it found.
+///
 /// The arithmetic is behind a call through a pointer, so that the compiler moves none of it to where
 /// the state is another.
 #[cold]
 #[inline(never)]
-fn deviating(found: imp::State, fold: &mut dyn FnMut()) {
+pub(crate) fn under_default(fold: &mut dyn FnMut()) {
+    let found = imp::read();
     imp::write(found & !imp::MODES);
     fold();
     // What was raised meanwhile stays raised.
@@ -43,7 +56,6 @@ mod imp {
     /// Flush to zero (15), rounding (13..15), denormals are zeros (6).
     pub(super) const MODES: State = 1 << 15 | 3 << 13 | 1 << 6;
 
-    #[inline]
     pub(super) fn read() -> State {
         let mut state = 0;
         // SAFETY: stores four bytes where they belong, and changes nothing else.
@@ -71,7 +83,6 @@ mod imp {
     /// Flush to zero (24), rounding (22..24), flush of inputs (0), alternative handling (1).
     pub(super) const MODES: State = 1 << 24 | 3 << 22 | 3;
 
-    #[inline]
     pub(super) fn read() -> State {
         let state;
         // SAFETY: reads a register.
@@ -91,7 +102,6 @@ mod imp {
     pub(super) type State = u32;
     pub(super) const MODES: State = 0;
 
-    #[inline]
     pub(super) fn read() -> State {
         0
     }
@@ -109,6 +119,7 @@ pub(crate) fn in_every_other_state(mut body: impl FnMut()) {
             imp::write(found | bit);
             // A processor may not have it.
             let set = imp::read() & imp::MODES;
+            assert_eq!(is_default(), set == 0, "{bit:#x}");
             body();
             let left = imp::read() & imp::MODES;
             imp::write(found);
