@@ -35,7 +35,7 @@ use crate::plan::cli::{self, Parsed};
 use crate::plan::{Identity, Plan, cores};
 use crate::process::guard::Guard;
 use crate::process::signal::Signals;
-use crate::process::spawn;
+use crate::process::{pty, spawn};
 use crate::relay::files::{self, RankFiles};
 use crate::report::attempt::Report;
 use crate::report::file::ReportFile;
@@ -87,6 +87,11 @@ fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, La
     }
     let mut signals = Signals::take()?;
     let inheritance = spawn::prepare(&signals);
+    if plan.pty {
+        // Where there are none, nothing is started.
+        let failed = LaunchError::system("opening a terminal for a rank (--pty)");
+        pty::open(pty::size(&plan)).map_err(failed)?;
+    }
     let files = files::create(&plan)?;
     let mut report = ReportFile::create(&plan, command)?;
     let reports = Reports::open(&plan.recording)?;

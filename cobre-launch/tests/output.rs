@@ -127,6 +127,60 @@ fn one_place_for_both_streams_is_written_by_one_hand() {
 }
 
 #[test]
+fn with_pty_ranks_write_to_terminals_and_their_output_arrives_unchanged() {
+    let script = "[ -t 1 ] && echo out; [ -t 2 ] && echo err >&2; [ -t 0 ] || echo no stdin";
+    let folder = Folder::new();
+    let logs = folder.file("logs");
+    let args = [
+        "-n",
+        "2",
+        "--pty",
+        "--output-dir",
+        &logs,
+        "sh",
+        "-c",
+        script,
+    ];
+    let outcome = run(&args);
+    assert_eq!(outcome.code, 0);
+    assert_eq!(outcome.sorted(), ["no stdin", "no stdin", "out", "out"]);
+    assert_eq!(outcome.stderr, "err\nerr\n");
+    let copy = std::fs::read_to_string(format!("{logs}/rank-1.stdout")).unwrap();
+    assert_eq!(copy, "out\nno stdin\n");
+    let outcome = run(&["-n", "1", "sh", "-c", script]);
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("no stdin\n", "")
+    );
+    // The kernel gives a terminal's output in small pieces.
+    let outcome = run(&["-n", "2", "--pty", "seq", "100000"]);
+    let lines = outcome.stdout.lines();
+    let sum: u64 = lines.map(|line| line.parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, 100_000 * 100_001);
+}
+
+/// The C library writes whole blocks otherwise.
+#[test]
+fn with_pty_a_c_program_writes_line_by_line() {
+    let mut running = start(launcher(&["-n", "1", "--pty", "grep", "x"]));
+    running.write("axe\n");
+    running.read_until("axe\n", 1);
+    running.write("box\n");
+    running.read_until("box\n", 1);
+    assert_eq!(running.finish().code, 0);
+}
+
+/// Their terminals control nobody: Ctrl-C reaches them as without.
+#[test]
+fn with_pty_ranks_stay_in_the_session_and_process_group_of_the_launcher() {
+    let script = "for p in $$ $COBRE_SHM_LAUNCHER; do cut -d' ' -f5-7 /proc/$p/stat; done";
+    let outcome = run(&["-n", "1", "--pty", "sh", "-c", script]);
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], lines[1]);
+}
+
+#[test]
 fn files_of_each_rank_are_whole_and_private() {
     let folder = Folder::new();
     let logs = folder.file("a/b");

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
@@ -133,6 +134,24 @@ impl Terminal {
                 Err(_) => panic!("never all of {wanted:?} on the screen:\n{shown}"),
             }
         }
+    }
+
+    /// Makes the terminal larger or smaller, of which its programs are told.
+    ///
+    /// # Panics
+    /// If the terminal cannot be told.
+    pub fn resize(&mut self, lines: u16, columns: u16) {
+        let size = Winsize {
+            ws_row: lines,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        // SAFETY: `size` is what this request reads.
+        let told =
+            unsafe { libc::ioctl(self.device.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        assert_eq!(told, 0, "a terminal");
+        self.screen.0.screen_mut().set_size(lines, columns);
     }
 
     /// What is typed does not appear by itself any more.

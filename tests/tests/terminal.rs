@@ -185,3 +185,17 @@ fn progress_is_lines_elsewhere() {
         job.heard()
     );
 }
+
+#[test]
+fn the_terminals_of_ranks_are_as_large_as_the_launchers_without_the_labels() {
+    let script = "trap 'stty size <&1' WINCH; stty size <&1; echo ready; \
+                  while :; do sleep 1000 & wait; done";
+    let mut command = Command::new(LAUNCH);
+    command.args(["-n", "1", "--pty", "--label", "sh", "-c", script]);
+    let mut job = Terminal::start(&mut command, 24, 80);
+    job.see(&["[0] 24 76\n[0] ready"]);
+    job.resize(30, 100);
+    job.see(&["[0] 30 96"]);
+    job.press("\x03");
+    assert_eq!(job.end(), End::Code(130), "{}", job.contents());
+}

@@ -104,6 +104,10 @@ pub(crate) struct JobArgs {
     /// Also write each rank's output to DIR/rank-N.stdout and DIR/rank-N.stderr.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output_dir: Option<PathBuf>,
+    /// Give each rank terminals to write to, so that C and Python programs write line by line, as they do
+    /// by hand.
+    #[arg(long)]
+    pub(crate) pty: bool,
     /// Who reads the launcher's standard input: rank 0 (the very same, terminal or not), all
     /// ranks (a copy each), or none.
     #[arg(long, value_name = "WHO", value_enum, default_value_t = StdinMode::Zero)]

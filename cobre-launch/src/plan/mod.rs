@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     /// Ranks get the variables of torchrun too.
     pub(crate) torch_env: bool,
     pub(crate) label: bool,
+    /// Ranks write to terminals instead of pipes.
+    pub(crate) pty: bool,
     pub(crate) output_dir: Option<PathBuf>,
     pub(crate) stdin: StdinMode,
     pub(crate) timeout: Option<Duration>,
@@ -142,6 +144,7 @@ impl Plan {
             staging,
             torch_env: job.torch_env,
             label: job.label,
+            pty: job.pty,
             output_dir: job.output_dir,
             stdin: job.stdin,
             timeout: job.timeout,
@@ -167,6 +170,11 @@ impl Plan {
             self.ranks[rank].processors = Some(binding::cpu_set(place)?);
         }
         Ok(())
+    }
+
+    /// The digits of the highest rank, if lines have labels.
+    pub(crate) fn label_width(&self) -> Option<usize> {
+        self.label.then(|| (self.ranks.len() - 1).to_string().len())
     }
 
     /// The program of `rank`.

@@ -73,6 +73,8 @@ pub(crate) enum Event {
     },
     /// The job goes on.
     Continued,
+    /// The terminal has another size.
+    Resized,
 }
 
 impl Signals {
@@ -84,6 +86,7 @@ impl Signals {
         let on_children = sys::keep_zombies().map_err(failed())?;
         let mut taken = SigSet::empty();
         taken.add(Signal::SIGCHLD);
+        taken.add(Signal::SIGWINCH);
         for signal in FORWARDED.into_iter().chain(JOB_CONTROL) {
             if signal == Signal::SIGQUIT || !sys::is_ignored(signal).map_err(failed())? {
                 taken.add(signal);
@@ -182,6 +185,7 @@ impl Signals {
             match signal {
                 Signal::SIGCHLD => return Some(Event::Children),
                 Signal::SIGCONT => return Some(Event::Continued),
+                Signal::SIGWINCH => return Some(Event::Resized),
                 _ => {}
             }
             let echo = self

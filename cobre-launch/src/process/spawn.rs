@@ -23,6 +23,7 @@ use crate::plan::{Identity, Plan};
 use crate::process::child;
 use crate::process::guard::Started;
 use crate::process::missed::Missed;
+use crate::process::pty;
 use crate::process::signal::Signals;
 use crate::sys::{self, Inheritance};
 
@@ -61,8 +62,8 @@ pub(crate) fn start(
         }
         (StdinMode::Zero | StdinMode::None, _) => (Stdio::null(), None),
     };
-    let (stdout, their_stdout) = io::pipe()?;
-    let (stderr, their_stderr) = io::pipe()?;
+    let (stdout, their_stdout) = outlet(plan)?;
+    let (stderr, their_stderr) = outlet(plan)?;
     let mut command = Command::new(&program.path);
     command
         .arg0(&program.name)
@@ -93,9 +94,18 @@ pub(crate) fn start(
     Ok(Started {
         pid: execute(command)?,
         stdin: our_stdin,
-        stdout: unblock(stdout.into())?,
-        stderr: unblock(stderr.into())?,
+        stdout: unblock(stdout)?,
+        stderr: unblock(stderr)?,
     })
+}
+
+/// What a rank writes to, a pipe or a terminal: our end, and the rank's.
+fn outlet(plan: &Plan) -> io::Result<(OwnedFd, OwnedFd)> {
+    if plan.pty {
+        return pty::open(pty::size(plan));
+    }
+    let (ours, theirs) = io::pipe()?;
+    Ok((ours.into(), theirs.into()))
 }
 
 /// Runs `command` in a child, which gets each signal of the job once: those that came before the fork
@@ -174,6 +184,7 @@ pub(crate) fn refused(plan: &Plan, rank: usize, source: io::Error) -> LaunchErro
         errno => {
             let hint = match errno {
                 Some(Errno::EMFILE) => " (each rank takes two or three; see `ulimit -Hn`)",
+                Some(Errno::ENOSPC) if plan.pty => " (see /proc/sys/kernel/pty/max)",
                 Some(Errno::EAGAIN) => " (see `ulimit -u`, and `pids.max` of the cgroup)",
                 _ => "",
             };

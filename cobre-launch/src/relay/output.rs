@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use cobre_comm_trait::text::{clean, clean_lines};
 use nix::poll::PollFlags;
+use rustix::termios::Winsize;
 
 use crate::plan::Plan;
+use crate::process::pty;
 use crate::relay::composer::Source;
 use crate::relay::files::{RankFiles, STREAMS};
 use crate::relay::fit;
@@ -52,7 +54,7 @@ impl Output {
         pipes: impl IntoIterator<Item = [OwnedFd; 2]>,
         files: Vec<RankFiles>,
     ) -> io::Result<Self> {
-        let width = plan.label.then(|| (plan.ranks.len() - 1).to_string().len());
+        let width = plan.label_width();
         let stdout = Sink::new(&io::stdout(), width)?;
         let stderr = Sink::new(&io::stderr(), width)?;
         let one_place = stdout.same_as(&stderr)?;
@@ -136,6 +138,18 @@ impl Output {
             }
         }
         streams.filter_map(|index| self.next(index)).min()
+    }
+
+    /// Makes the ranks' terminals as large as `size` says.
+    pub(crate) fn resize(&self, size: Winsize) {
+        for pipe in self
+            .streams
+            .iter()
+            .filter_map(|stream| stream.pipe.as_ref())
+        {
+            // One that has just ended needs none.
+            let _ = pty::resize(pipe, size);
+        }
     }
 
     /// Whether everything has been written.

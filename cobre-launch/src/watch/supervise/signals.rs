@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::Supervisor;
 use crate::process::channel::RankSet;
+use crate::process::pty;
 use crate::process::signal::Event;
 use crate::report::last_words;
 use crate::watch::ending::{Reason, Step};
@@ -31,6 +32,13 @@ impl Supervisor<'_> {
                 self.guard
                     .signal(Signal::SIGCONT, self.those(|_| true), false);
             }
+            Event::Resized if self.plan.pty => {
+                self.output.resize(pty::size(self.plan));
+                // Who has it already may have looked too soon.
+                self.guard
+                    .signal(Signal::SIGWINCH, self.those(|_| true), false);
+            }
+            Event::Resized => {}
             Event::KillNow => {
                 self.impatient |= self.over;
                 match &mut self.ending {
