@@ -1,10 +1,10 @@
 //! The metrics over HTTP: `GET /metrics` on a loopback address or a socket of this user's own.
 //!
-//! A page that changes with each request, for one scraper and a curious human: each client has a
-//! thread, at most [`CLIENTS`] at a time, and [`PATIENCE`] from its first byte to its last. The
-//! small servers that are maintained (`tiny_http`, and what is built on it) limit neither time nor
-//! the length of a request; `hyper` does, but brings an asynchronous runtime for this. So `httparse`,
-//! its parser, reads the request, and the limits are kept here.
+//! There are few clients, and the page is another for each: so a client has a thread of its own, of
+//! which there are at most [`CLIENTS`], and [`PATIENCE`] for everything. The small servers that are
+//! maintained (`tiny_http`, and what is built on it) limit neither time nor the length of a request;
+//! `hyper` does, but brings an asynchronous runtime for this. So `httparse`, its parser, reads the
+//! request, and the limits are kept here.
 
 mod address;
 

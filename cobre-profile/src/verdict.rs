@@ -87,7 +87,7 @@ fn of_rank(profile: &Profile, rank: usize, site: &Site) -> Vec<String> {
     let late = site.late_ns[rank];
     let saved = |late| share(late, profile.elapsed_ns);
     let mut lines = vec![format!(
-        "{how}, {} after the one before it: {} of the run could be saved",
+        "{how}, on average {} after the one before it: {} of the run could be saved",
         time(late / site.calls.max(1)),
         saved(late)
     )];
@@ -178,8 +178,8 @@ mod tests {
         assert_eq!(
             profile.verdict,
             [
-                "rank 3 is last in 88 % of the allreduces at late.rs:16, 880 µs after the one before \
-                 it: 8.8 % of the run could be saved"
+                "rank 3 is last in 88 % of the allreduces at late.rs:16, on average 880 µs after the \
+                 one before it: 8.8 % of the run could be saved"
             ]
         );
         let line = last_column(&profile);
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(
             profile.verdict,
             [
-                "rank 1 keeps the others waiting in the allreduces at late.rs:16, 5 ms after the one \
+                "rank 1 keeps the others waiting in the allreduces at late.rs:16, on average 5 ms after the one \
               before it: 50 % of the run could be saved"
             ]
         );

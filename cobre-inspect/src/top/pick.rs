@@ -21,6 +21,9 @@ use crate::{
     list, text,
 };
 
+/// The longest time between two looks for the first job, which may be a short one.
+const SOON: Duration = Duration::from_millis(200);
+
 /// Where the choice stands.
 #[derive(Debug, Default)]
 struct Picker {
@@ -54,6 +57,10 @@ pub(super) fn pick(
         waits &= found.is_empty();
         let jobs: Vec<Job> = found.iter().map(|(_, job)| job.clone()).collect();
         let looked = Instant::now();
+        let interval = match jobs.len() {
+            0 => interval.min(SOON),
+            _ => interval,
+        };
         loop {
             let at = picker.at(&jobs);
             terminal.draw(|frame| draw(frame, &jobs, at))?;
