@@ -268,7 +268,7 @@ pub(super) mod tests {
     fn a_screen_of_80_by_24_shows_who_waits_for_whom() {
         let screen = screen(&picture(), &State::default(), 80, 24);
         let expected = [
-            "/cobre-0123456789abcdef  2 ranks  running  up 61.0 s  1234 calls/s  1.0 cpus",
+            "/cobre-0123456789abcdef  2 ranks  running  up 61 s  1234 calls/s  1.0 cpus",
             "sorted by rank   # compute  = copy  . wait",
             "RANK STATE     TIME         CALLS/s OPERATION AT             AWAITS CPU%  MEMORY",
             "   0 waiting   ###===......    1234 allreduce forward.rs:120 rank 1   50 12.3 MB",
