@@ -66,6 +66,9 @@
 //! `specs/src/reference/environment.md`. How the crate works inside is in its `ARCHITECTURE.md`.
 #![cfg_attr(loom, allow(dead_code, unused_imports, unreachable_pub))]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("cobre-shm needs a 64-bit target: sizes and offsets in shared memory have 64 bits");
+
 /// The program of the crate's page.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

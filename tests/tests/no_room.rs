@@ -203,6 +203,81 @@ fn a_memory_cgroup_that_is_too_small_is_an_error_and_not_a_kill() {
     );
     assert_says(&heard, &["the memory cgroup", "B left"]);
     assert_eq!(heard.matches("ok barrier").count(), 2, "{heard}");
+    // A pool of which 16 MB fit, but not 160 MB: the third append is refused, not the fourth. With one rank too.
+    let steps = [
+        "pool:1000000000",
+        "append:1000000",
+        "append:0",
+        "append:10000000",
+        "append:10",
+        "barrier",
+    ];
+    let (end, heard) = run("1M", &steps);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(
+        heard.matches("160 MB cannot be allocated").count(),
+        2,
+        "{heard}"
+    );
+    assert_eq!(heard.matches("the memory cgroup").count(), 2, "{heard}");
+    assert_eq!(heard.matches("ok append").count(), 6, "{heard}");
+    assert_eq!(heard.matches("ok barrier").count(), 2, "{heard}");
+    let script = format!("{enter} && exec \"$@\"");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script, "sh", RANK, "join"])
+        .args(steps);
+    let mut alone = Process::start("a job of one", &mut command);
+    assert_eq!(alone.end(), End::Code(0), "{}", alone.heard());
+    assert_eq!(
+        alone.heard().matches("the memory cgroup").count(),
+        1,
+        "{}",
+        alone.heard()
+    );
+    assert_eq!(
+        alone.heard().matches("ok append").count(),
+        3,
+        "{}",
+        alone.heard()
+    );
+}
+
+/// What the kernel refuses for lack of address space is not blamed on the memory of the machine.
+#[test]
+fn a_limit_on_address_space_is_named() {
+    let Some(elsewhere) = Elsewhere::with("ulimit -v 1000000") else {
+        return;
+    };
+    // Two gigabytes of address space, none of memory.
+    let (end, heard) = job(&elsewhere, "2", "1M", &["pool:250000000", "barrier"]);
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(heard.matches("ulimit -v unlimited").count(), 2, "{heard}");
+    assert_eq!(heard.matches("ok barrier").count(), 2, "{heard}");
+    assert!(!heard.contains("this machine has"), "{heard}");
+}
+
+/// Every rank is told what limits the one that could not, and not what limits itself.
+#[test]
+fn peers_are_told_the_limit_of_the_rank_that_was_refused() {
+    let Some(elsewhere) = Elsewhere::dev_shm("size=1g") else {
+        return;
+    };
+    let limited = "ulimit -f 16384; exec \"$@\"";
+    let mut command = elsewhere.command(&[LAUNCH, "-n", "1", "sh", "-c", limited, "sh"]);
+    let steps = [RANK, "join", "region:3000000", "barrier"];
+    command.args(steps).args([":", "-n", "2"]).args(steps);
+    command.env("COBRE_SHM_STAGING", "1M");
+    let mut launcher = Process::start("the launcher", &mut command);
+    let (end, heard) = (launcher.end(), launcher.heard());
+    assert_eq!(end, End::Code(0), "{heard}");
+    assert_eq!(
+        heard.matches("rank 0: File too large").count(),
+        3,
+        "{heard}"
+    );
+    assert_eq!(heard.matches("ulimit -f unlimited").count(), 3, "{heard}");
+    assert_eq!(heard.matches("ok barrier").count(), 3, "{heard}");
 }
 
 /// `ulimit -f`: the kernel ends a process that goes beyond it by a signal, without a word.

@@ -184,8 +184,23 @@ impl InitError {
 
     /// The segment of job `name`, laid out as `geometry`, could not be reserved.
     pub(crate) fn no_room(name: &str, geometry: Geometry, source: io::Error) -> Self {
+        let left = room::left(&source, geometry.total_bytes() as u64);
+        Self::no_room_left(name, geometry, left, source)
+    }
+
+    /// `rank` could not reserve its part; what limits it need not limit this process.
+    pub(crate) fn no_room_of_peer(
+        name: &str,
+        geometry: Geometry,
+        rank: usize,
+        source: io::Error,
+    ) -> Self {
+        let left = format!("; rank {rank} says what limits it");
+        Self::no_room_left(name, geometry, left, source)
+    }
+
+    fn no_room_left(name: &str, geometry: Geometry, mut left: String, source: io::Error) -> Self {
         let (records, _) = geometry.record_of(0);
-        let mut left = room::left(&source);
         if let bytes @ 1.. = geometry.total_bytes() - records {
             left += &format!(
                 "; record fewer events (now {} of records)",

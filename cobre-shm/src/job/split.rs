@@ -17,8 +17,7 @@ use crate::{
     memory::{
         control::{self, Control, Origin},
         layout::Geometry,
-        object::{self, Refused},
-        room,
+        object,
         segment::Segment,
     },
     point,
@@ -45,12 +44,9 @@ pub(crate) fn split(core: &Core, site: Site) -> Result<Control, CommError> {
             Err(refused) => return Ok(Err(refused)),
         };
         let control = occupy(file, geometry, parent, rounds.rank());
-        object::agree(rounds, control)
+        object::agree(rounds, control, geometry.total_bytes())
     })?;
-    let mut control = made.map_err(|Refused { rank, error }| CommError::AllocationFailed {
-        requested_bytes: geometry.total_bytes(),
-        message: format!("rank {rank}: {error}{}", room::left(&error)),
-    })?;
+    let mut control = made.map_err(|refused| refused.told(geometry.total_bytes()))?;
     control.list(core.rank());
     Ok(control)
 }

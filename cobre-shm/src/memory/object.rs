@@ -12,6 +12,8 @@ use std::{
     path::Path,
 };
 
+use cobre_comm_trait::CommError;
+
 use crate::{
     collective::{self, JobRounds},
     job::names::Announced,
@@ -30,6 +32,25 @@ use crate::{
 pub(crate) struct Refused {
     pub(crate) rank: usize,
     pub(crate) error: io::Error,
+    /// What limits that rank, and what to do: the end of a message.
+    pub(crate) left: String,
+}
+
+impl Refused {
+    /// What this rank, `rank`, could not do, `mapping` bytes if any.
+    pub(crate) fn here(rank: usize, error: io::Error, mapping: usize) -> Self {
+        let left = room::left(&error, mapping as u64);
+        Self { rank, error, left }
+    }
+
+    /// What everybody is told.
+    pub(crate) fn told(&self, requested_bytes: usize) -> CommError {
+        let Self { rank, error, left } = self;
+        CommError::AllocationFailed {
+            requested_bytes,
+            message: format!("rank {rank}: {error}{left}"),
+        }
+    }
 }
 
 /// What all ranks agree on, if none is stopped.
@@ -45,23 +66,37 @@ pub(crate) fn share(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> 
     }
 }
 
-/// Shows every rank how its part went: all have what they made, or all learn who failed first.
-pub(crate) fn agree<T>(rounds: &mut JobRounds<'_>, mine: io::Result<T>) -> Agreed<T> {
+/// Bytes of the words in which a rank says what limits it.
+const WORDS: usize = 240;
+
+/// Shows every rank how its part went, which was to map `mapping` bytes, if any: all have what they made, or
+/// all learn who failed first, and what limits that one (its peers' own limits may be others).
+pub(crate) fn agree<T>(
+    rounds: &mut JobRounds<'_>,
+    mine: io::Result<T>,
+    mapping: usize,
+) -> Agreed<T> {
     let errno = |error: &io::Error| error.raw_os_error().unwrap_or(libc::EINVAL);
     let all = collective::gather_all(rounds, mine.as_ref().map_or_else(errno, |_| 0))?;
     let failed = all.iter().position(|&errno| errno != 0);
-    Ok(match (failed, mine) {
-        (None, Ok(made)) => Ok(made),
-        (Some(rank), _) => Err(Refused {
-            rank,
-            error: io::Error::from_raw_os_error(all[rank]),
-        }),
+    let rank = match (failed, mine) {
+        (None, Ok(made)) => return Ok(Ok(made)),
+        (Some(rank), _) => rank,
         // Cannot be: an error is not 0. Said rather than assumed.
-        (None, Err(error)) => Err(Refused {
-            rank: rounds.rank(),
-            error,
-        }),
-    })
+        (None, Err(error)) => return Ok(Err(Refused::here(rounds.rank(), error, mapping))),
+    };
+    let error = io::Error::from_raw_os_error(all[rank]);
+    let mut words = [0; WORDS];
+    if rounds.rank() == rank {
+        let left = room::left(&error, mapping as u64);
+        // Cut off in the middle of a character, that is replaced.
+        let len = left.len().min(WORDS);
+        words[..len].copy_from_slice(&left.as_bytes()[..len]);
+    }
+    collective::broadcast(rounds, &mut words, rank)?;
+    let left = String::from_utf8_lossy(&words);
+    let left = left.trim_end_matches('\0').to_owned();
+    Ok(Err(Refused { rank, error, left }))
 }
 
 /// Gives every rank the object of `bytes` bytes that the leader makes with `make`; refused if it cannot
@@ -85,7 +120,7 @@ pub(crate) fn by_descriptor(
     if rounds.rank() != 0 && announced != [0; 4] {
         file = open_announced(&announced).and_then(|file| believed(file, bytes));
     }
-    agree(rounds, file)
+    agree(rounds, file, 0)
 }
 
 fn identify(file: &File) -> io::Result<[u64; 4]> {
@@ -125,7 +160,7 @@ fn by_name(rounds: &mut JobRounds<'_>, bytes: usize, needed: usize) -> Agreed<Fi
             .map_err(io::Error::from)
             .and_then(|file| believed(file, bytes));
     }
-    let agreed = announced.and_then(|()| agree(rounds, file));
+    let agreed = announced.and_then(|()| agree(rounds, file, 0));
     if rounds.rank() == 0 {
         // Everybody has it open by now, or nobody will any more. It may never have been made.
         let _ = shm::unlink(name.as_str());
@@ -146,9 +181,7 @@ fn believed(file: File, bytes: usize) -> io::Result<File> {
 fn sized(file: File, bytes: usize, needed: usize) -> io::Result<File> {
     // Absurd sizes are refused before ranks reserve their parts one by one until the machine is
     // full.
-    if let Some(room) = room::shortage(needed as u64) {
-        return Err(room::error(&room));
-    }
+    room::check(needed as u64)?;
     shm::set_length(&file, bytes as u64)?;
     Ok(file)
 }

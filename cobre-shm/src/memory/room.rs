@@ -4,7 +4,7 @@ use std::io;
 
 use cobre_comm_trait::text::bytes;
 
-use crate::sys::{memory, shm};
+use crate::sys::{address_space, memory, shm};
 
 /// The tightest limit on shared memory.
 #[derive(Debug)]
@@ -19,15 +19,29 @@ pub(crate) struct Room {
     errno: i32,
 }
 
-/// The tightest limit, if the system states any.
-pub(crate) fn tightest() -> Option<Room> {
+/// The tightest limit on shared memory, if the system states any.
+fn tightest() -> Option<Room> {
     let dev_shm = shm::free_bytes().map(|free| Room {
         free,
         place: shm::FOLDER.to_owned(),
         remedy: "enlarge /dev/shm (in a container: --shm-size)",
         errno: libc::ENOSPC,
     });
-    let memory = memory::headroom().map(|headroom| Room {
+    let file = shm::longest_file().map(|longest| Room {
+        free: longest,
+        place: "any file of this process".to_owned(),
+        remedy: "raise the limit on its size (ulimit -f unlimited)",
+        errno: libc::EFBIG,
+    });
+    [dev_shm, of_memory(), file]
+        .into_iter()
+        .flatten()
+        .min_by_key(|room| room.free)
+}
+
+/// The tightest limit on memory of any kind.
+fn of_memory() -> Option<Room> {
+    memory::headroom().map(|headroom| Room {
         free: headroom.bytes,
         place: headroom.of,
         remedy: if headroom.is_cgroup {
@@ -36,17 +50,7 @@ pub(crate) fn tightest() -> Option<Room> {
             "free memory, or use a machine that has more"
         },
         errno: libc::ENOMEM,
-    });
-    let file = shm::longest_file().map(|longest| Room {
-        free: longest,
-        place: "any file of this process".to_owned(),
-        remedy: "raise the limit on its size (ulimit -f unlimited)",
-        errno: libc::EFBIG,
-    });
-    [dev_shm, memory, file]
-        .into_iter()
-        .flatten()
-        .min_by_key(|room| room.free)
+    })
 }
 
 /// What limits that which `error` says nothing more about, and what to do: the end of a message.
@@ -63,10 +67,13 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// The end of a message about a lack of room, because of which `error` came; empty if the system states
-/// no limit.
-pub(crate) fn left(error: &io::Error) -> String {
+/// The end of a message about a lack of room, because of which `error` came, maybe on mapping `mapping`
+/// bytes; empty if the system states no limit.
+pub(crate) fn left(error: &io::Error, mapping: u64) -> String {
     match advice(error) {
+        "" if error.raw_os_error() == Some(libc::ENOMEM) => {
+            address_space::exhausted(mapping).unwrap_or_else(bytes_left)
+        }
         "" => bytes_left(),
         advice => advice.to_owned(),
     }
@@ -92,4 +99,21 @@ pub(crate) fn error(room: &Room) -> io::Error {
 /// The limit beyond which `bytes` more would go.
 pub(crate) fn shortage(bytes: u64) -> Option<Room> {
     tightest().filter(|room| room.free < bytes)
+}
+
+/// An error if `bytes` more would go beyond a limit.
+pub(crate) fn check(bytes: u64) -> io::Result<()> {
+    shortage(bytes).map_or(Ok(()), |room| Err(error(&room)))
+}
+
+/// How many bytes there is room for, of `bytes` and `more`, in shared memory or in this process' own; an
+/// error if they are less than `bytes`.
+pub(crate) fn find(bytes: u64, more: u64, shared: bool) -> io::Result<u64> {
+    let most = bytes.saturating_add(more);
+    let room = if shared { tightest() } else { of_memory() };
+    match room {
+        Some(room) if room.free < bytes => Err(error(&room)),
+        Some(room) => Ok(room.free.min(most)),
+        None => Ok(most),
+    }
 }

@@ -1,6 +1,8 @@
 //! The edge to the operating system: one thin module per kernel facility.
 
 #[cfg(not(loom))]
+pub(crate) mod address_space;
+#[cfg(not(loom))]
 pub(crate) mod affinity;
 #[cfg(not(loom))]
 pub(crate) mod ancestry;

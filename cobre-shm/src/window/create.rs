@@ -3,7 +3,7 @@
 //! If anybody failed, all fail.
 
 use core::ops::Range;
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, sync::Arc};
 
 use cobre_comm_trait::{CommData, CommError};
 
@@ -23,7 +23,6 @@ use crate::{
     memory::{
         layout::PAGE,
         object::{self, Agreed, Refused},
-        room,
         segment::Segment,
     },
     point,
@@ -92,7 +91,7 @@ pub(super) fn memory_in<T: CommData>(
                 requested_bytes,
                 message: "it does not fit the address space".to_owned(),
             }),
-        Refusal::System(Refused { rank, error }) => refused(bytes, rank, &error),
+        Refusal::System(refused) => refused.told(requested_bytes),
     })?;
     Ok(Memory::new(core, made, id))
 }
@@ -109,14 +108,6 @@ pub(crate) fn check_alignment<T>(requested_bytes: usize) -> Result<(), CommError
             "its elements are aligned to {align} bytes, but a window begins on a page of {PAGE}"
         ),
     })
-}
-
-/// What everybody gets when `rank` was refused memory.
-pub(super) fn refused(bytes: Option<usize>, rank: usize, error: &io::Error) -> CommError {
-    CommError::AllocationFailed {
-        requested_bytes: bytes.unwrap_or(usize::MAX),
-        message: format!("rank {rank}: {error}{}", room::left(error)),
-    }
 }
 
 /// The memory of a window, as one rank has it.
@@ -145,7 +136,7 @@ fn alone(rounds: &mut JobRounds<'_>, bytes: usize, extent: &Extent) -> Agreed<Ma
     };
     let segment = match made {
         Ok(segment) => segment,
-        Err(error) => return Ok(Err(Refused { rank: 0, error })),
+        Err(error) => return Ok(Err(Refused::here(0, error, bytes))),
     };
     let arrangement = arrange(rounds, &segment, PAGE, extent)?;
     Ok(Ok(Made {
@@ -171,7 +162,7 @@ fn share(
         Ok(object) => object,
         Err(refused) => return Ok(Err(refused)),
     };
-    let segment = match object::agree(rounds, Segment::map(&file, length))? {
+    let segment = match object::agree(rounds, Segment::map(&file, length), length)? {
         Ok(segment) => segment,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -183,7 +174,7 @@ fn share(
         .iter()
         .try_for_each(|part| populate::touch(&segment, Some(&file), part, &threads));
     point::reached("attach");
-    let agreed = object::agree(rounds, touched)?;
+    let agreed = object::agree(rounds, touched, 0)?;
     Ok(agreed.map(|()| Made {
         segment: Some(segment),
         object: extent.grows.then_some(file),

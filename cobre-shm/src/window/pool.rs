@@ -26,8 +26,11 @@ use crate::{
         core::{Core, Site, Turn},
         log::{Element, Signature},
     },
-    collective,
-    memory::object::{self, Refused},
+    collective::{self, JobRounds},
+    memory::{
+        object::{self, Agreed, Refused},
+        room,
+    },
 };
 
 /// A pool in a window.
@@ -36,7 +39,23 @@ pub struct ShmPool<T> {
     memory: Memory<T>,
     len: usize,
     capacity: usize,
+    /// Bytes for which there was room when that was checked last, used ones included; the same on every
+    /// rank.
+    granted: usize,
 }
+
+/// Where an append goes.
+struct Place {
+    /// The elements of this rank.
+    mine: Range<usize>,
+    /// Where those of all ranks end.
+    end: usize,
+    /// As in [`ShmPool`].
+    granted: usize,
+}
+
+/// For so many bytes more than an append needs is room looked for: so often, and not at each append.
+const AHEAD: usize = 16 << 20;
 
 impl<T: CommData> ShmPool<T> {
     /// Creates an empty pool. Collective.
@@ -53,22 +72,18 @@ impl<T: CommData> ShmPool<T> {
             memory,
             len: 0,
             capacity,
+            granted: 0,
         })
     }
 
-    /// Makes room for `count` elements of this rank. Returns where they are, and where those of all
-    /// ranks end. Collective; when it returns, all ranks are appending.
-    fn reserve(
-        &self,
-        turn: &mut Turn<'_>,
-        count: usize,
-        site: Site,
-    ) -> Result<(Range<usize>, usize), CommError> {
+    /// Makes room for `count` elements of this rank. Collective; when it returns, all ranks are appending.
+    fn reserve(&self, turn: &mut Turn<'_>, count: usize, site: Site) -> Result<Place, CommError> {
         let signature = Signature {
             other: self.memory.id,
             ..Signature::new(Operation::Append, Element::of::<T>(), count)
         };
         let room = self.capacity - self.len;
+        let mut granted = self.granted;
         turn.collective(signature, site, Ok(()), |rounds| {
             let counts = collective::gather_all(rounds, count as u64)?;
             let sum = |counts: &[u64]| {
@@ -85,19 +100,39 @@ impl<T: CommData> ShmPool<T> {
             let before = sum(&counts[..rounds.rank()]).unwrap_or(0);
             let start = self.len + before;
             let mine = start..start + count;
-            let touched = self.memory.touch(&mine);
-            let agreed = object::agree(rounds, touched)?;
             let end = self.len + total.unwrap_or(0);
-            Ok(match agreed {
-                Ok(()) => Ok((mine, end)),
-                Err(Refused { rank, error }) => Err(create::refused(
-                    total.map(|total| total * size_of::<T>()),
-                    rank,
-                    &error,
-                )),
-            })
+            let (used, wanted) = (self.len * size_of::<T>(), end * size_of::<T>());
+            let refused = |refused: Refused| Err(refused.told(wanted - used));
+            if wanted > granted {
+                match grant(rounds, wanted - used)? {
+                    Ok(more) => granted = used + more,
+                    Err(why) => return Ok(refused(why)),
+                }
+            }
+            let touched = self.memory.touch(&mine);
+            let agreed = object::agree(rounds, touched, 0)?;
+            Ok(agreed.map_or_else(refused, |()| Ok(Place { mine, end, granted })))
         })?
     }
+}
+
+/// Whether there is room for `bytes` bytes more, in a memory cgroup too, beyond which the kernel would end
+/// a rank instead of refusing. Returns how many there is room for, of those and some more. As for windows,
+/// the leader looks.
+fn grant(rounds: &mut JobRounds<'_>, bytes: usize) -> Agreed<usize> {
+    let mut found = Ok(0);
+    if rounds.rank() == 0 {
+        let shared = rounds.size() > 1;
+        found = room::find(bytes as u64, AHEAD as u64, shared);
+    }
+    let mut granted = [*found.as_ref().unwrap_or(&0)];
+    collective::broadcast(rounds, bytemuck::cast_slice_mut(&mut granted), 0)?;
+    let granted = usize::try_from(granted[0]).unwrap_or(usize::MAX);
+    if granted >= bytes {
+        return Ok(Ok(granted));
+    }
+    // The leader has the reason.
+    Ok(object::agree(rounds, found, 0)?.map(|_| granted))
 }
 
 impl<T: CommData> Deref for ShmPool<T> {
@@ -125,7 +160,7 @@ impl<T: CommData> SharedPool<T> for ShmPool<T> {
         let site = Location::caller();
         let core = &self.memory.core;
         let mut turn = core.turn(Operation::Append)?;
-        let (mine, end) = self.reserve(&mut turn, count, site)?;
+        let Place { mine, end, granted } = self.reserve(&mut turn, count, site)?;
         let failing = FailOnUnwind(core);
         let start = self.memory.at(mine.start * size_of::<T>(), count);
         // SAFETY: the elements lie in the window, above all that anybody can read before the barrier
@@ -136,7 +171,7 @@ impl<T: CommData> SharedPool<T> for ShmPool<T> {
         let signature = self.memory.fence(Towards::Append);
         turn.collective(signature, site, Ok(()), collective::barrier)?;
         drop(turn);
-        self.len = end;
+        (self.len, self.granted) = (end, granted);
         Ok(mine)
     }
 }

@@ -5,6 +5,7 @@
 //! | `join` | `cobre_shm::init` | `joined RANK SIZE PID`, or `refused MESSAGE` and exit 1 |
 //! | `barrier`, `broadcast:ROOT:LEN`, `reduce:LEN`, `gather:LEN` | a collective of f64 (`ints:LEN`: the reduction of u64, at the same place) | `ok WHAT` or `error SENTENCE` |
 //! | `region:LEN`, `publish`, `reopen`, `populate`, `split` | a region, or another communicator | the same |
+//! | `pool:CAPACITY`, `append:LEN` | a pool of f64, to which this rank appends | the same |
 //! | `inner:DEPTH`, `inner-barrier` | splits so often, each from the one before; a barrier of the last | the same |
 //! | `until-error:WHAT` | one of these, until it fails | `error SENTENCE` |
 //! | `say:TEXT`, `hear` | prints a line, reads a line | `TEXT`, nothing |
@@ -28,10 +29,11 @@
 use std::io::{Write, stdin, stdout};
 
 use cobre_comm_trait::{
-    CommError, Communicator, ReduceOp, Reducible, RegionReader, SharedMemoryProvider, SharedRegion,
+    CommError, Communicator, PoolProvider, ReduceOp, Reducible, RegionReader, SharedMemoryProvider,
+    SharedPool, SharedRegion,
 };
 use cobre_shm::board::Member;
-use cobre_shm::{Activity, ShmComm, ShmReader, ShmRegion};
+use cobre_shm::{Activity, ShmComm, ShmPool, ShmReader, ShmRegion};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdout, fork};
 
@@ -42,6 +44,7 @@ struct Rank {
     comm: Option<ShmComm>,
     writing: Option<ShmRegion<f64>>,
     reading: Option<ShmReader<f64>>,
+    pool: Option<ShmPool<f64>>,
     /// Communicators split from `comm`, each from the one before.
     inner: Vec<ShmComm>,
     stop_on_error: bool,
@@ -248,6 +251,13 @@ impl Rank {
             "region" => comm
                 .create_shared_region(number()?)
                 .map(|region| self.writing = Some(region)),
+            "pool" => comm
+                .create_pool(number()?)
+                .map(|pool| self.pool = Some(pool)),
+            "append" => {
+                let pool = self.pool.as_mut().ok_or("no pool to append to")?;
+                pool.append(number()?, |own| own.fill(1.0)).map(drop)
+            }
             "publish" => {
                 let region = self.writing.take().ok_or("no region to publish")?;
                 region.fence().map(|reader| self.reading = Some(reader))

@@ -208,7 +208,12 @@ impl Enrolment<'_> {
                     waited: self.waited.time(NAP),
                 }
             }
-            Kind::NoRoom(errno) => self.no_room(io::Error::from_raw_os_error(errno)),
+            Kind::NoRoom(errno) => InitError::no_room_of_peer(
+                &self.config.name,
+                self.control.geometry(),
+                failure.rank,
+                io::Error::from_raw_os_error(errno),
+            ),
             _ => InitError::PeerFailed {
                 name,
                 joined: !self.absent().any(|rank| rank == failure.rank),

@@ -42,18 +42,15 @@ pub(crate) fn found(
     let geometry = Geometry::with_staging(size, staging).recorded(recording);
     leftovers::sweep_made_up_names();
     // For what the ranks reserve themselves as well, staging and records.
-    if let Some(room) = room::shortage(geometry.total_bytes() as u64) {
-        return Err(InitError::no_room(name, geometry, room::error(&room)));
-    }
+    let no_room = |source| InitError::no_room(name, geometry, source);
+    room::check(geometry.total_bytes() as u64).map_err(no_room)?;
     point::reached("create");
     let (file, locks) = create(name)?;
     let named = Named(name.to_owned());
-    let no_room = |source| InitError::no_room(name, geometry, source);
     shm::set_length(&file, geometry.total_bytes() as u64).map_err(no_room)?;
     // Staging is reserved by its owners, near whom it should lie.
     shm::reserve(&file, 0, geometry.staging_offset() as u64).map_err(no_room)?;
-    let segment = Segment::map(&file, geometry.total_bytes())
-        .map_err(|source| system(name, "map the segment", source))?;
+    let segment = Segment::map(&file, geometry.total_bytes()).map_err(no_room)?;
     point::reached("reserved");
     control::write_header(
         &segment,

@@ -59,7 +59,7 @@ pub(super) fn open(config: &Config, waited: &Waited) -> Result<Control, InitErro
         pause = (pause * 2).min(LONGEST_PAUSE);
     };
     let segment = Segment::map(&file, geometry.total_bytes())
-        .map_err(|source| system(&config.name, "map the segment", source))?;
+        .map_err(|source| InitError::no_room(&config.name, geometry, source))?;
     let control = Control::new(segment, geometry, Some(locks));
     point::reached("mapped");
     if geometry.size() != config.size {
