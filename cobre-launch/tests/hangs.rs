@@ -281,13 +281,14 @@ fn a_job_that_was_frozen_has_not_hung() {
         let text = running.read_until("waits as ", 1);
         let pid = text.lines().find_map(|line| line.strip_prefix("waits as "));
         until_asleep_on_a_futex(pid.unwrap());
+        // The launcher looks, before and after: its ticks are a twentieth of the limit.
+        std::thread::sleep(limit / 8);
         freezer.set(true);
         let mut ran = begin.elapsed();
         // Less would show nothing.
         std::thread::sleep(limit + Duration::from_millis(500));
         let again = Instant::now();
         freezer.set(false);
-        // The launcher looks: its ticks are a twentieth of the limit.
         std::thread::sleep(limit / 8);
         running.write("go\n");
         let outcome = running.finish();
