@@ -361,7 +361,9 @@ fn rank_1_has_other_counts() {
 #[test]
 fn ranks_whose_calls_differ_are_told_apart() {
     let text = outcome("3", "rank_1_has_other_counts").stderr;
-    let (_, scene) = text.split_once("the ranks were, at that moment:").unwrap();
+    let (_, scene) = text
+        .split_once("the ranks were, when the failure was noticed:")
+        .unwrap();
     let of_rank_1 = "    rank 1 in operation 2: allgatherv(f64[3] of 9 in all, counts #";
     assert!(scene.contains(of_rank_1), "{text}");
 }
@@ -379,7 +381,9 @@ fn rank_1_panics_first() {
 #[test]
 fn ranks_that_were_told_and_left_are_shown_as_they_were() {
     let text = outcome("3", "rank_1_panics_first").stderr;
-    let (_, scene) = text.split_once("the others were, at that moment:").unwrap();
+    let (_, scene) = text
+        .split_once("the others were, when the failure was noticed:")
+        .unwrap();
     assert!(!scene.contains("gone"), "{text}");
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Cause {
     /// `stdout` or `stderr`.
     pub(crate) stream: Option<&'static str>,
     pub(crate) last_lines: Vec<String>,
-    /// Other ranks that wrote the same last lines.
+    /// Other ranks whose last lines are the same but for their own numbers.
     pub(crate) same_lines: Vec<usize>,
 }
 

@@ -194,19 +194,16 @@ impl Known<'_> {
         }
         let alike = ended_alike(self.facts.ends);
         if let Some(stream) = cause.stream {
-            let whose = match (alike, &cause.same_lines[..]) {
-                (false, []) => format!("its last lines on {stream}:"),
-                (false, same) => {
-                    format!(
-                        "its last lines on {stream}, and those of {}:",
-                        text::ranks(same)
-                    )
-                }
-                (true, same) => {
-                    let mut ranks = [&[cause.rank], same].concat();
-                    ranks.sort_unstable();
-                    format!("the last lines of {} on {stream}:", text::ranks(&ranks))
-                }
+            let whose = match alike {
+                true => format!("the last lines of rank {} on {stream}", cause.rank),
+                false => format!("its last lines on {stream}"),
+            };
+            let whose = match &cause.same_lines[..] {
+                [] => format!("{whose}:"),
+                same => format!(
+                    "{whose}, and in the same words those of {}:",
+                    text::ranks(same)
+                ),
             };
             text.push_str(&line(2, &whose));
             for line in &cause.last_lines {
@@ -244,9 +241,10 @@ impl Known<'_> {
             false => format!("  {title}:\n{what}"),
         };
         match cause {
-            None => heading("the ranks were, at that moment", others),
+            None => heading("the ranks were, when the failure was noticed", others),
             Some(rank) => {
-                heading("it was", one(rank)) + &heading("the others were, at that moment", others)
+                heading("it was", one(rank))
+                    + &heading("the others were, when the failure was noticed", others)
             }
         }
     }
@@ -265,10 +263,17 @@ impl Known<'_> {
     fn cause(&self) -> Option<Cause> {
         let end = &self.facts.ends[self.verdict.cause?];
         let last = self.last_lines(end.rank);
-        let wrote_the_same = |other: &RankEnd| {
-            other.rank != end.rank && last.is_some() && self.last_lines(other.rank) == last
+        let said = |end: &RankEnd| {
+            let (stream, lines) = self.last_lines(end.rank)?;
+            let lines = lines.iter().map(|line| without_self(line, end));
+            Some((stream, lines.collect::<Vec<String>>()))
         };
-        let same_lines = self.ranks(wrote_the_same);
+        let its = said(end);
+        let says_the_same = |other: &RankEnd| other.rank != end.rank && said(other) == its;
+        let same_lines = match last {
+            Some(_) => self.ranks(says_the_same),
+            None => Vec::new(),
+        };
         let (stream, last_lines) = last.unzip();
         Some(Cause {
             rank: end.rank,
@@ -309,6 +314,26 @@ fn telling(lines: &[String]) -> &[String] {
     let lines = &lines[start..lines.len().min(start + LAST_LINES)];
     let blank = lines.iter().take_while(|line| line.is_empty()).count();
     &lines[blank..]
+}
+
+/// `line` without the numbers of the rank that wrote it, its own and its process'.
+fn without_self(line: &str, end: &RankEnd) -> String {
+    let (rank, pid) = (end.rank.to_string(), end.pid.to_string());
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(begin) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, number) = rest.split_at(begin);
+        let length = number.find(|c: char| !c.is_ascii_digit());
+        let (number, after) = number.split_at(length.unwrap_or(number.len()));
+        out.push_str(before);
+        match number == pid || (number == rank && before.ends_with("rank ")) {
+            true => out.push('#'),
+            false => out.push_str(number),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 fn first_line(facts: &Facts<'_>, cause: &RankEnd) -> String {
