@@ -63,6 +63,7 @@ impl ShmComm {
 
     /// Creates a region as [`create_shared_region`](SharedMemoryProvider::create_shared_region)
     /// does, with a say in where its pages lie. Collective; all ranks ask for the same.
+    /// Not in the trait: placement and page sizes are this backend's.
     ///
     /// A placement that is not to be had is no error: the region says what it got
     /// ([`ShmRegion::placement`]).
