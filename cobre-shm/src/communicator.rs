@@ -65,7 +65,7 @@ impl ShmComm {
     /// does, with a say in where its pages lie. Collective; all ranks ask for the same.
     /// Not in the trait: placement and page sizes are this backend's.
     ///
-    /// A placement that is not to be had is no error: the region says what it got
+    /// A placement that is unavailable is no error: the region says what it got
     /// ([`ShmRegion::placement`]).
     ///
     /// # Errors

@@ -116,7 +116,7 @@ pub enum InitError {
         /// What to do.
         remedy: String,
     },
-    /// Shared memory is not to be had.
+    /// There is not enough shared memory.
     #[error(
         "job {name} cannot reserve {} of shared memory: {source}{left}; or set COBRE_SHM_STAGING lower (now {})",
         text::bytes(*.wanted as u64), text::bytes(*.staging as u64)
