@@ -231,3 +231,27 @@ fn ranks_that_leave_together_are_compared() {
         assert!(matches!(told, Some(CommError::Mismatch { .. })), "{told:?}");
     }
 }
+
+/// After a failure ranks stop at different calls, which is no disagreement.
+#[test]
+fn a_split_communicator_that_has_failed_does_not_fail_its_job_in_the_end() {
+    let name = random_job_name();
+    let observer = Observer::found(&name, 2).unwrap();
+    pair(&name, Some(std::process::id()), |comm| {
+        let split = comm.split_local().unwrap();
+        if comm.rank() == 1 {
+            drop(split);
+            comm.barrier().unwrap();
+            return;
+        }
+        let left = split.barrier().unwrap_err();
+        assert!(
+            matches!(left, CommError::RankFailed { rank: 1, .. }),
+            "{left}"
+        );
+        comm.barrier().unwrap();
+        drop(comm);
+        drop(split);
+    });
+    assert_eq!(observer.first_failure(), None);
+}

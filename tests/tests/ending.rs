@@ -101,7 +101,7 @@ fn a_rank_that_exits_or_panics_while_others_wait() {
             "{wait}: {told}"
         );
         let [told, _] = bereaved(wait, before, &["panic"], true);
-        assert!(told.contains(" panicked,"), "{wait}: {told}");
+        assert!(told.contains(" panicked"), "{wait}: {told}");
         let [told, _] = bereaved(wait, before, &["kill:SIGABRT"], true);
         assert!(
             told.contains(" died,") || told.contains("killed by signal 6,"),

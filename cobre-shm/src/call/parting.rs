@@ -46,6 +46,10 @@ impl Called {
     /// Fails the job if a rank that has left has called something else than `rank`, which has shown that
     /// it has left too and then passed the full fence of [`mark_gone`](crate::sync::wait::mark_gone).
     pub(crate) fn compare(self, control: &Control, rank: usize) {
+        // After a failure ranks stop where they learn of it.
+        if control.first_failure().is_some() {
+            return;
+        }
         let shown = |peer| Some((peer, Self::shown(&control.cell(peer).presence)?));
         let peers = (0..control.size()).filter(|&peer| peer != rank);
         let odd = peers.filter_map(shown).find(|&(_, theirs)| theirs != self);
