@@ -33,6 +33,7 @@ use crate::error::LaunchError;
 use crate::plan::binding::{self, BindingArgs};
 use crate::plan::cli::{self, Parsed};
 use crate::plan::{Identity, Plan, cores};
+use crate::process::debugger::Debugger;
 use crate::process::guard::Guard;
 use crate::process::signal::Signals;
 use crate::process::{pty, spawn};
@@ -85,6 +86,7 @@ fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, La
     if let Some(picture) = &bindings.picture {
         report::bindings(picture);
     }
+    let debugger = plan.debug.as_ref().map(|_| Debugger::find()).transpose()?;
     let mut signals = Signals::take()?;
     let inheritance = spawn::prepare(&signals);
     if plan.pty {
@@ -115,6 +117,7 @@ fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, La
         );
         clock.wake(None);
         let finished = attempt
+            .and_then(|attempt| show_debuggers(&plan, debugger, attempt))
             .and_then(|attempt| Supervisor::new(attempt, &mut signals, &mut clock))
             .and_then(Supervisor::run);
         let finished = match finished {
@@ -141,6 +144,20 @@ fn report_attempt(file: &mut ReportFile<'_>, attempt: Option<Report>, is_last: b
         report::complain(error);
     }
     written.is_ok()
+}
+
+/// With `--debug`: opens a debugger for each rank that waits for one.
+fn show_debuggers<'a>(
+    plan: &Plan,
+    debugger: Option<Debugger>,
+    attempt: Attempt<'a>,
+) -> Result<Attempt<'a>, LaunchError> {
+    if let Some(debugger) = debugger {
+        let ranks = attempt.ranks.iter().map(|rank| rank.pid).enumerate();
+        let ranks: Vec<_> = ranks.filter(|(rank, _)| plan.is_debugged(*rank)).collect();
+        report::note(&debugger.open(&ranks)?);
+    }
+    Ok(attempt)
 }
 
 /// How many cores the job may use, here or on the machine that it is planned for.

@@ -44,7 +44,7 @@ fn the_other_ranks_run_on_and_the_highest_code_counts() {
     let outcome = run(&[&options[..], &["sh", "-c", script, "sh", folder]].concat());
     assert_eq!(outcome.sorted(), ["0 was not ended", "3 was not ended"]);
     assert_eq!(outcome.code, 137);
-    let words = "cobre-launch: 3 of 5 ranks failed (--keep-going)\n  ranks 1, 4: exited with code 3\n  \
+    let words = "cobre-launch: 3 of 5 ranks failed\n  ranks 1, 4: exited with code 3\n  \
                  rank 2: killed by SIGKILL (signal 9)\n  exit code 137\n";
     assert_eq!(outcome.stderr, words);
 }

@@ -14,6 +14,7 @@ use cobre_shm::observer::LAYOUT_VERSION;
 use crate::JobExit;
 use crate::plan::about::{self, AboutArgs};
 use crate::plan::binding::BindingArgs;
+use crate::plan::ranks::{self, Ranks};
 use crate::plan::recording::RecordingArgs;
 use crate::plan::words::{self, Words};
 
@@ -123,6 +124,18 @@ pub(crate) struct JobArgs {
     /// With gdb, show the stacks of all ranks when --hang-after or --timeout ends the job, and on SIGQUIT.
     #[arg(long)]
     pub(crate) stacks: bool,
+    /// Start these ranks (0,2-3; all, if there is no list) under gdb or lldb, each in a pane of tmux. A
+    /// failure ends no other rank then.
+    #[arg(
+        long,
+        value_name = "RANKS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        value_parser = ranks::parse,
+        conflicts_with_all = ["timeout", "hang_after", "max_restarts"]
+    )]
+    pub(crate) debug: Option<Ranks>,
     /// Let the other ranks run on when one fails, and exit with the highest of their codes: for ranks that
     /// work without each other. A collective that needs a rank that is gone fails all the same.
     #[arg(long, conflicts_with = "max_restarts")]

@@ -328,6 +328,11 @@ const TABLE: &[Foreign] = &[
     foreign(&["--do-not-launch"], 0, Same("--dry-run")),
     foreign(&["--get-stack-traces"], 0, Same("--stacks")),
     foreign(
+        &["--xterm", "-xterm", "-gdb", "-tv"],
+        0,
+        Refused("--debug[=RANKS] opens debuggers in tmux"),
+    ),
+    foreign(
         &["--app", "-configfile", "--configfile", "--multi-prog"],
         1,
         Refused("separate the programs on the command line with `:`, or write a shell script"),

@@ -6,6 +6,7 @@ pub(crate) mod cli;
 pub(crate) mod cores;
 mod foreign;
 pub(crate) mod program;
+pub(crate) mod ranks;
 pub(crate) mod recording;
 pub(crate) mod template;
 mod words;
@@ -15,7 +16,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cobre_comm_trait::block_range;
-use cobre_shm::{LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_VAR, STAGING_VAR};
+use cobre_shm::{
+    ATTACH_TIMEOUT_VAR, LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_VAR, STAGING_VAR,
+};
 
 use nix::sched::CpuSet;
 
@@ -23,6 +26,7 @@ use crate::error::LaunchError;
 use crate::plan::binding::{BindingArgs, Bindings};
 use crate::plan::cli::{JobArgs, Segment, StdinMode};
 use crate::plan::program::Program;
+use crate::plan::ranks::Ranks;
 use crate::plan::recording::RecordingArgs;
 
 /// The variables that say who a rank is: nobody else may set them.
@@ -53,6 +57,7 @@ pub(crate) struct Plan {
     pub(crate) stdin: StdinMode,
     pub(crate) timeout: Option<Duration>,
     pub(crate) hang_after: Option<Duration>,
+    pub(crate) debug: Option<Ranks>,
     pub(crate) stacks: bool,
     pub(crate) keep_going: bool,
     pub(crate) max_restarts: u32,
@@ -90,6 +95,12 @@ impl Plan {
             return Err(LaunchError::Usage(format!(
                 "{size} ranks are too many: a job has at most {MAX_RANKS}"
             )));
+        }
+        if let Some(debug) = segments
+            .first()
+            .and_then(|segment| segment.job.debug.as_ref())
+        {
+            debug.check(size).map_err(LaunchError::Usage)?;
         }
         let mut programs = Vec::new();
         // Of each rank.
@@ -150,7 +161,8 @@ impl Plan {
             timeout: job.timeout,
             hang_after: job.hang_after,
             stacks: job.stacks,
-            keep_going: job.keep_going,
+            keep_going: job.keep_going || job.debug.is_some(),
+            debug: job.debug,
             max_restarts: job.max_restarts,
             report: job.report,
             progress: job.progress,
@@ -182,6 +194,13 @@ impl Plan {
         &self.programs[self.ranks[rank].program]
     }
 
+    /// Whether `rank` starts under a debugger.
+    pub(crate) fn is_debugged(&self, rank: usize) -> bool {
+        self.debug
+            .as_ref()
+            .is_some_and(|ranks| ranks.contains(rank))
+    }
+
     /// The variables that tell `rank` who it is.
     pub(crate) fn identity(&self, rank: usize, job: &Identity) -> Vec<(&'static str, String)> {
         let [name_key, rank_key, size_key, launcher_key, attempt_key] = IDENTITY;
@@ -192,6 +211,15 @@ impl Plan {
             (launcher_key, job.launcher.clone()),
             (attempt_key, job.attempt.to_string()),
         ];
+        // Who looks at a rank takes time, and the others wait for it.
+        if self.debug.is_some()
+            && !self
+                .program(rank)
+                .env
+                .contains_key(OsStr::new(ATTACH_TIMEOUT_VAR))
+        {
+            variables.push((ATTACH_TIMEOUT_VAR, "24h".to_owned()));
+        }
         if self.torch_env {
             let theirs = TORCH
                 .into_iter()

@@ -21,6 +21,7 @@ use crate::plan::cli::StdinMode;
 use crate::plan::program;
 use crate::plan::{Identity, Plan};
 use crate::process::child;
+use crate::process::debugger;
 use crate::process::guard::Started;
 use crate::process::missed::Missed;
 use crate::process::pty;
@@ -64,9 +65,17 @@ pub(crate) fn start(
     };
     let (stdout, their_stdout) = outlet(plan)?;
     let (stderr, their_stderr) = outlet(plan)?;
-    let mut command = Command::new(&program.path);
+    let mut command = if plan.is_debugged(rank) {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", debugger::WAIT]).arg(&program.path);
+        sys::allow_tracing(&mut command, PTracer::Any);
+        command
+    } else {
+        let mut command = Command::new(&program.path);
+        command.arg0(&program.name);
+        command
+    };
     command
-        .arg0(&program.name)
         .args(&program.args)
         .envs(&program.env)
         .envs(

@@ -377,11 +377,8 @@ fn each_failure(ends: &[RankEnd], received: &[Signal]) -> Option<String> {
     }
     let (some, all) = (failed.len(), ends.len());
     let mut text = match some == all {
-        true => format!(
-            "cobre-launch: {} failed (--keep-going)\n",
-            text::count(all, "rank")
-        ),
-        false => format!("cobre-launch: {some} of {all} ranks failed (--keep-going)\n"),
+        true => format!("cobre-launch: {} failed\n", text::count(all, "rank")),
+        false => format!("cobre-launch: {some} of {all} ranks failed\n"),
     };
     for (how, ranks) in kinds(&failed) {
         text.push_str(&line(2, &format!("{}: {how}", text::ranks(&ranks))));

@@ -1,0 +1,163 @@
+//! `--debug`: ranks that start under a debugger, in panes of tmux.
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Folder, launcher, run, start};
+
+/// Only a hang takes so long.
+const HANG: Duration = Duration::from_secs(100);
+
+/// A server of this test's own, ended with it.
+struct Tmux(Folder);
+
+impl Tmux {
+    /// Nothing if there is no tmux, or no gdb to run in it.
+    fn new() -> Option<Self> {
+        for (name, option) in [("tmux", "-V"), ("gdb", "--version")] {
+            if Command::new(name).arg(option).output().is_err() {
+                println!("SKIPPED: there is no {name}");
+                return None;
+            }
+        }
+        Some(Self(Folder::new()))
+    }
+
+    fn of(&self, command: &mut Command) {
+        command.env("TMUX_TMPDIR", &self.0.0).env_remove("TMUX");
+    }
+
+    fn ask(&self, words: &[&str]) -> String {
+        let mut tmux = Command::new("tmux");
+        self.of(&mut tmux);
+        let output = tmux.args(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits until `text` stands in one of the panes; returns that pane.
+    fn wait_for(&self, text: &str) -> String {
+        let deadline = Instant::now() + HANG;
+        loop {
+            for pane in self.ask(&["list-panes", "-a", "-F", "#{pane_id}"]).lines() {
+                if self
+                    .ask(&["capture-pane", "-J", "-p", "-t", pane])
+                    .contains(text)
+                {
+                    return pane.to_owned();
+                }
+            }
+            assert!(Instant::now() < deadline, "no pane has {text:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        self.ask(&["kill-server"]);
+    }
+}
+
+const PROGRAM: [&str; 3] = ["sh", "-c", "echo rank $COBRE_SHM_RANK"];
+
+#[test]
+fn a_rank_waits_at_its_first_instruction_until_the_debugger_lets_it_go() {
+    let Some(tmux) = Tmux::new() else {
+        return;
+    };
+    let mut command = launcher(&[&["-n", "2", "--debug=1"][..], &PROGRAM].concat());
+    tmux.of(&mut command);
+    let mut job = start(command);
+    job.read_until("rank 0", 1);
+    let pane = tmux.wait_for("rank 1 is at its first instruction");
+    assert!(job.runs());
+    tmux.ask(&["send-keys", "-t", &pane, "continue", "Enter"]);
+    job.read_until("rank 1", 1);
+    let outcome = job.finish();
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(
+        outcome
+            .stderr
+            .starts_with("cobre-launch: rank 1: debugged in tmux, see `tmux attach -t cobre-")
+    );
+    // The debugger is still there.
+    tmux.wait_for("exited normally");
+}
+
+#[test]
+fn within_tmux_the_debuggers_are_another_window() {
+    let Some(tmux) = Tmux::new() else {
+        return;
+    };
+    tmux.ask(&[
+        "new-session",
+        "-d",
+        "-x",
+        "200",
+        "-y",
+        "50",
+        "-s",
+        "mine",
+        "cat",
+    ]);
+    let place = tmux.ask(&[
+        "display-message",
+        "-p",
+        "-t",
+        "mine",
+        "#{socket_path},#{pid},0",
+    ]);
+    let mut command = launcher(&[&["-n", "2", "--debug"][..], &PROGRAM].concat());
+    tmux.of(&mut command);
+    command.env("TMUX", place.trim());
+    let job = start(command);
+    for rank in ["rank 0", "rank 1"] {
+        let pane = tmux.wait_for(&format!("{rank} is at its first instruction"));
+        let window = tmux.ask(&[
+            "display-message",
+            "-p",
+            "-t",
+            &pane,
+            "#{session_name}/#{window_name}",
+        ]);
+        assert_eq!(window.trim(), "mine/ranks");
+        tmux.ask(&["send-keys", "-t", &pane, "continue", "Enter"]);
+    }
+    let outcome = job.finish();
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert_eq!(outcome.sorted(), ["rank 0", "rank 1"]);
+}
+
+#[test]
+fn without_tmux_the_error_says_how_to_attach_by_hand() {
+    let folder = Folder::new();
+    // Something that looks like a debugger, and nothing else.
+    std::os::unix::fs::symlink("/bin/true", folder.file("gdb")).unwrap();
+    let mut command = launcher(&["-n", "2", "--debug", "/bin/true"]);
+    command.env("PATH", PathBuf::from(&folder.0));
+    let outcome = start(command).finish();
+    assert_eq!(outcome.code, 2);
+    assert!(
+        outcome.stderr.contains("tmux is not installed"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.contains("`gdb -p PID`"),
+        "{}",
+        outcome.stderr
+    );
+    for (options, said) in [
+        (&["--debug=2"][..], "there is no rank 2 in a job of 2"),
+        (&["--debug", "--timeout", "1s"], "cannot be used with"),
+        (&["--debug=x"], "expected ranks such as 0,2-3"),
+    ] {
+        let outcome = run(&[&["-n", "2"][..], options, &["true"]].concat());
+        assert_eq!(outcome.code, 2);
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    }
+}
