@@ -228,7 +228,9 @@ fn mistakes_of_usage_are_2_and_say_what_to_do() {
         ),
         (
             &["-n", "1", "true", ":", "-n", "1", "--label", "true"],
-            "--label is for the whole job: give it before the first program",
+            "--label is for the whole job: give it before the first program\n\n  \
+             the word `:` begins another program of the job; if it is meant for `true`, put `--` before \
+             `true`",
             USAGE,
         ),
         (
@@ -305,10 +307,10 @@ fn help_and_version_are_no_failures() {
     assert!(place("Options of the job") < place("--verbose"));
     assert!(place("--verbose") < place("Placement of the ranks"));
     let version = run(&["--version"]);
-    assert_eq!(
-        version.stdout,
-        concat!("cobre-launch ", env!("CARGO_PKG_VERSION"), "\n")
-    );
+    let number = concat!("cobre-launch ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(version.stdout.starts_with(number), "{}", version.stdout);
+    let layout = format!(", layout {})\n", cobre_shm::observer::LAYOUT_VERSION);
+    assert!(version.stdout.ends_with(&layout), "{}", version.stdout);
 }
 
 #[test]
