@@ -235,7 +235,9 @@ fn mistakes_of_usage_are_2_and_say_what_to_do() {
         ),
         (
             &["-n", "1", "true", ":", "true"],
-            "a job of several programs needs `-n` for each: how many ranks are `true`?",
+            "a job of several programs needs `-n` for each: how many ranks are `true`?\n\n  \
+             the word `:` begins another program of the job; if it is meant for `true`, put `--` before \
+             `true`",
             USAGE,
         ),
         (
