@@ -8,7 +8,7 @@ use crate::units::{percent, share, time};
 /// Below this share of the ranks' time, waiting is not worth a sentence about anything.
 const WORTH_TELLING: f64 = 5.0;
 /// Below this share of the run, what a rank's lateness costs is not worth its name.
-const WORTH_NAMING: f64 = 1.0;
+const WORTH_NAMING: f64 = 2.0;
 /// A rank is to blame if it is so much later than it would be if lateness was spread evenly.
 const UNEVEN: f64 = 1.5;
 
