@@ -1,9 +1,10 @@
 //! What killed founders leave in `/dev/shm`: found, removed when nobody can need it, and only then.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use cobre_shm::{LeftoverState, leftovers, random_job_name, sweep};
-use cobre_tests::{End, Process, apart};
+use cobre_tests::{End, Process, apart, patience};
 use nix::sys::signal::Signal;
 
 const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
@@ -18,7 +19,12 @@ fn forming(name: &str) -> Process {
         .env("COBRE_SHM_SIZE", "2");
     command.env("COBRE_SHM_ATTACH_TIMEOUT", "50");
     let mut founder = Process::start("the founder", &mut command);
-    founder.until_asleep();
+    // Not when it sleeps: on a busy machine it may before it has made anything.
+    let begin = Instant::now();
+    while state(leftovers(), name) != Some(LeftoverState::Forming) {
+        assert!(begin.elapsed() < patience() && !founder.has_ended());
+        std::thread::yield_now();
+    }
     founder
 }
 
