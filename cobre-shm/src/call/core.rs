@@ -226,22 +226,19 @@ impl Core {
         }
     }
 
-    /// The error of this rank about the arguments of its call `number`.
+    /// The error of this rank about the arguments of its call `number`. (It is not in the log if the job
+    /// had failed before.)
     #[cold]
     fn rejected(
         &self,
         number: u64,
-        operation: Operation,
+        signature: &Signature,
         site: Site,
         reason: CommError,
     ) -> CommError {
-        let block = self.control.block(self.rank);
-        let call = block.calls.describe(self.rank, number, &block.sites);
-        // It is not in the log if the job had failed before.
-        let call = call.unwrap_or_else(|| {
-            let place = format!("{}:{}", site.file(), site.line());
-            Call::new(self.rank, number, operation, String::new(), Some(place))
-        });
+        let place = format!("{}:{}", site.file(), site.line());
+        let (operation, arguments) = (signature.operation, signature.arguments());
+        let call = Call::new(self.rank, number, operation, arguments, Some(place));
         CommError::Rejected {
             call: Box::new(call),
             reason: Box::new(reason),
@@ -253,11 +250,11 @@ impl Core {
     #[cold]
     fn too_late(
         &self,
-        checked: Result<(), (u64, Operation, Site, CommError)>,
+        checked: Result<(), (u64, &Signature, Site, CommError)>,
         rejected: Option<&CommError>,
     ) -> CommError {
-        if let Err((number, operation, site, reason)) = checked {
-            return self.rejected(number, operation, site, reason);
+        if let Err((number, signature, site, reason)) = checked {
+            return self.rejected(number, signature, site, reason);
         }
         let failure = self.control.first_failure();
         let is_own = |failure: Failure| (failure.rank, failure.kind) == (self.rank, Kind::Rejected);
@@ -377,7 +374,7 @@ impl Turn<'_> {
         } = &mut *self.progress;
         // Nothing is recorded any more, so that what the ranks disagreed about stays readable.
         if core.control.first_failure().is_some() {
-            let checked = checked.map_err(|reason| (*calls + 1, operation, site, reason));
+            let checked = checked.map_err(|reason| (*calls + 1, &signature, site, reason));
             return Err(core.too_late(checked, rejected.as_ref()));
         }
         // A destructor of a rank that is failing: its peers are in another call, which may look the same.
@@ -396,7 +393,7 @@ impl Turn<'_> {
         block.calls.record(*calls, &signature, hash, number);
         point::reached("enter");
         if let Err(reason) = checked {
-            let error = core.rejected(*calls, operation, site, reason);
+            let error = core.rejected(*calls, &signature, site, reason);
             if core.size() > 1 {
                 *rejected = Some(error.clone());
                 core.fail(Some(operation), Kind::Rejected);

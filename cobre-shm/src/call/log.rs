@@ -151,6 +151,32 @@ impl Signature {
         }
     }
 
+    /// The arguments, for people.
+    pub(crate) fn arguments(&self) -> String {
+        let element = self.element.name();
+        let Self { count, other, .. } = self;
+        let counts = self.detail >> 48;
+        match (self.operation, self.reduce) {
+            (Operation::Allreduce, Some(op)) if *other != 0 => {
+                format!("{element}[{count}], {op}, reduction {other}")
+            }
+            (Operation::Allreduce, Some(op)) => format!("{element}[{count}], {op}"),
+            (Operation::Allgatherv, _) => {
+                format!("{element}[{count}] of {other} in all, counts #{counts:04x}")
+            }
+            (Operation::Broadcast, _) => format!("{element}[{count}], root {other}"),
+            (Operation::CreateRegion | Operation::CreateReduction | Operation::CreatePool, _) => {
+                format!("{element}[{count}]")
+            }
+            (Operation::Append, _) => format!("{element}[{count}], pool {other}"),
+            (Operation::CreateExchange, _) => {
+                format!("{element}[{count}] in all, counts #{counts:04x}")
+            }
+            (Operation::Fence, _) => format!("region {other}, {}", fence_name(*count)),
+            _ => String::new(),
+        }
+    }
+
     fn reduce_code(&self) -> u64 {
         let op = self.reduce;
         let place = ReduceOp::ALL.iter().position(|&known| Some(known) == op);
@@ -298,35 +324,21 @@ impl CallLog {
         let reduce = (what >> 8 & 0xff)
             .checked_sub(1)
             .and_then(|place| ReduceOp::ALL.get(place as usize));
-        let element = Element(entry.element.load(Ordering::Relaxed)).name();
-        let count = entry.count.load(Ordering::Relaxed);
-        let other = entry.other.load(Ordering::Relaxed);
-        let arguments = match (operation, reduce) {
-            (Operation::Allreduce, Some(op)) if other != 0 => {
-                format!("{element}[{count}], {op}, reduction {other}")
-            }
-            (Operation::Allreduce, Some(op)) => format!("{element}[{count}], {op}"),
-            (Operation::Allgatherv, _) => {
-                let counts = entry.detail.load(Ordering::Relaxed) >> 48;
-                format!("{element}[{count}] of {other} in all, counts #{counts:04x}")
-            }
-            (Operation::Broadcast, _) => format!("{element}[{count}], root {other}"),
-            (Operation::CreateRegion | Operation::CreateReduction | Operation::CreatePool, _) => {
-                format!("{element}[{count}]")
-            }
-            (Operation::Append, _) => format!("{element}[{count}], pool {other}"),
-            (Operation::CreateExchange, _) => {
-                let counts = entry.detail.load(Ordering::Relaxed) >> 48;
-                format!("{element}[{count}] in all, counts #{counts:04x}")
-            }
-            (Operation::Fence, _) => format!("region {other}, {}", fence_name(count)),
-            _ => String::new(),
+        let signature = Signature {
+            operation,
+            element: Element(entry.element.load(Ordering::Relaxed)),
+            count: entry.count.load(Ordering::Relaxed),
+            other: entry.other.load(Ordering::Relaxed),
+            reduce: reduce.copied(),
+            detail: entry.detail.load(Ordering::Relaxed),
+            rejected: entry.is_rejected(),
         };
         let location = sites.get((what >> 32) as u32);
         // The fence matches the one in `record`: had a field been of a later call, the number would
         // be seen changed.
         fence(Ordering::Acquire);
         (entry.number.load(Ordering::Relaxed) == number).then_some(())?;
+        let arguments = signature.arguments();
         Some(Call::new(rank, number, operation, arguments, location))
     }
 }
