@@ -54,12 +54,13 @@ fn inline<T: Reducible>(
     rounds.publish(round, Audience::Everyone, |payload| {
         payload.put(bytemuck::cast_slice(send));
     });
+    let modes = reduce::modes::<T>();
     rounds.await_everyone(round, |_| {})?;
     // The payload is aligned for every number: it begins 16 bytes into a cell.
     let source = |rank| rounds.read_inline(rank, round, <*const u8>::cast::<T>);
     // SAFETY: every rank's payload has been awaited and holds as many elements as `send` (the
     // signatures agree); no rank rewrites it before this one publishes a later round.
-    unsafe { reduce::fold(op, recv, rounds.size(), source) };
+    unsafe { reduce::fold(op, recv, rounds.size(), source, modes) };
     Ok(())
 }
 
@@ -75,11 +76,12 @@ fn redundant<T: Reducible>(
     let (control, rank) = (rounds.members(), rounds.rank());
     staging::put(control, rank, round, 0, bytemuck::cast_slice(send));
     rounds.publish(round, Audience::Everyone, |_| {});
+    let modes = reduce::modes::<T>();
     rounds.await_everyone(round, |_| {})?;
     let source = |peer| contribution(control, rank, send, peer, round);
     // SAFETY: every peer's buffer holds `send.len()` elements (the signatures agree), aligned to the
     // page, and is not rewritten before this rank publishes a later round.
-    unsafe { reduce::fold(op, recv, rounds.size(), source) };
+    unsafe { reduce::fold(op, recv, rounds.size(), source, modes) };
     Ok(())
 }
 
@@ -141,6 +143,7 @@ fn fold_share<T: Reducible>(
     #![allow(unsafe_code)]
     let (control, rank, size) = (rounds.members(), rounds.rank(), rounds.size());
     let own = share::<T>(send.len(), size, rank);
+    let modes = reduce::modes::<T>();
     // In blocks, so that the operands' lines are still near when the result takes their place.
     for start in own.clone().step_by(reduce::BLOCK) {
         let block = start..own.end.min(start + reduce::BLOCK);
@@ -149,7 +152,7 @@ fn fold_share<T: Reducible>(
         // SAFETY: every peer's buffer holds the piece except the peer's share (the signatures
         // agree), aligned to the page. This rank alone uses its share of it until it publishes a
         // later round, and writes only after this.
-        unsafe { reduce::fold(op, result, size, source) };
+        unsafe { reduce::fold(op, result, size, source, modes) };
         for peer in rounds.peers() {
             let bytes = bytemuck::cast_slice(result);
             staging::put(control, peer, round, start * size_of::<T>(), bytes);

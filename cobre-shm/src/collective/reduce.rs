@@ -4,13 +4,25 @@
 
 use cobre_comm_trait::{ReduceOp, Reducible};
 
-use crate::sys::float;
+use crate::sys::float::{self, Modes};
 
 /// Elements folded at a time, so that the running result stays in the first-level cache.
 pub(crate) const BLOCK: usize = 1024;
 
+/// The modes of this thread's arithmetic on `T`, for [`fold`].
+#[inline]
+pub(crate) fn modes<T: Reducible>() -> Modes {
+    if T::BITWISE {
+        // The floating-point unit has no say about integers.
+        Modes::DEFAULT
+    } else {
+        Modes::now()
+    }
+}
+
 /// `out[k]` becomes `source(0)[k]` combined with `source(1)[k]`, then `source(2)[k]` and so on, for
-/// all `len` elements.
+/// all `len` elements, as under the default state of the floating-point unit whatever the `modes` of this
+/// thread are.
 ///
 /// # Safety
 /// For every rank below `size`, `source(rank)` must be valid for reading `len` elements that nobody
@@ -20,9 +32,9 @@ pub(crate) unsafe fn fold<T: Reducible>(
     out: &mut [T],
     size: usize,
     source: impl Fn(usize) -> *const T,
+    modes: Modes,
 ) {
-    // The floating-point unit has no say about integers.
-    if T::BITWISE || float::is_default() {
+    if modes == Modes::DEFAULT {
         // SAFETY: as promised by the caller.
         unsafe { fold_as_it_is(op, out, size, source) };
     } else {
@@ -149,7 +161,15 @@ mod tests {
                 for op in ReduceOp::ALL.into_iter().filter(|op| !op.is_bitwise()) {
                     let mut out = vec![0.0; len];
                     // SAFETY: every input has `len` elements, and is apart from `out`.
-                    unsafe { fold(op, &mut out, size, |rank| inputs[rank].as_ptr()) };
+                    unsafe {
+                        fold(
+                            op,
+                            &mut out,
+                            size,
+                            |rank| inputs[rank].as_ptr(),
+                            super::modes::<f64>(),
+                        )
+                    };
                     for k in 0..len {
                         let expected = (1..size)
                             .fold(inputs[0][k], |sum, rank| sum.combine(inputs[rank][k], op))
@@ -167,7 +187,15 @@ mod tests {
         fn bits<T: Reducible>(op: ReduceOp, inputs: &[Vec<T>]) -> Vec<u8> {
             let mut out = vec![T::zeroed(); inputs[0].len()];
             // SAFETY: every input has as many elements as `out`, and is apart from it.
-            unsafe { fold(op, &mut out, inputs.len(), |rank| inputs[rank].as_ptr()) };
+            unsafe {
+                fold(
+                    op,
+                    &mut out,
+                    inputs.len(),
+                    |rank| inputs[rank].as_ptr(),
+                    super::modes::<T>(),
+                )
+            };
             bytemuck::cast_slice(&out).to_vec()
         }
         let double = [3e-320, 0.1, 1.0, -1e-16, 2.3e-308, 1e-200, 7e-9, -0.3];

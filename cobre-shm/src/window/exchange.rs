@@ -159,7 +159,7 @@ impl<T: CommData> SharedExchange<T> for ShmExchange<T> {
         let source = |rank| self.shown_by(rank).as_ptr();
         // SAFETY: every part has `out.len()` elements, checked above, and is not written while `self`
         // is borrowed; `out` is another `&mut` slice.
-        unsafe { reduce::fold(op, out, size, source) };
+        unsafe { reduce::fold(op, out, size, source, reduce::modes::<T>()) };
         Ok(())
     }
 }

@@ -124,7 +124,7 @@ impl<T: Reducible> SharedReduction<T> for ShmReduction<T> {
             let result = unsafe { slice::from_raw_parts_mut(result, share.len()) };
             // SAFETY: nor has anybody a slice of operands, and nobody writes them before the next round.
             // The share lies inside each of them, and none of them in the result.
-            unsafe { reduce::fold(op, result, size, source) };
+            unsafe { reduce::fold(op, result, size, source, reduce::modes::<T>()) };
             collective::barrier(rounds)?;
             granted = true;
             Ok(())
