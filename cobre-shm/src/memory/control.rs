@@ -140,7 +140,7 @@ impl Control {
         for (word, value) in presence.place.iter().zip(Place::own().packed()) {
             word.store(value, Ordering::Relaxed);
         }
-        // Before anybody waits: from these words the ranks spread themselves when all have joined.
+        // Before anybody waits: by these words the ranks spread themselves.
         spread::tell_processor(&self.block(rank).cell);
         // Release matches the Acquires of who asks for the state: process number and place are there.
         presence.state.store(JOINED, Ordering::Release);

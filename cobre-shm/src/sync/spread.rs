@@ -3,8 +3,8 @@
 //! The kernel places processes well as long as those that wait sleep. A rank that waits briefly does
 //! not: it spins, or yields. To the kernel it looks busy, and its memory hot, so two ranks that share a
 //! processor while another is idle, or three while another has one, stay together for tenths of a
-//! second. The ranks know better who runs where, and correct it themselves: once when the job has
-//! formed, and whenever a rank has often been in the way of a peer that it waits for.
+//! second. The ranks know better who runs where, and correct it themselves: whenever a rank has often
+//! been in the way of a peer that it waits for.
 
 use core::{cell::Cell, time::Duration};
 use std::time::Instant;
@@ -24,7 +24,7 @@ const NEXT_TRY: u32 = 1 << 20;
 
 /// How often a rank that has just moved offers its new processor to others.
 const OFFERS: u32 = 16;
-/// A rank of the job gives it back sooner than this, a process that computes does not.
+/// A rank of the job gives a processor back sooner than this, a process that computes does not.
 const A_TURN: Duration = Duration::from_micros(300);
 
 /// How often a rank has given its processor to a peer.
@@ -68,7 +68,7 @@ impl Crowding {
 /// Moves `rank`, the caller, to where it is if the ranks are spread evenly. Only ranks that are too many
 /// on a processor move, and each decides alike who they are. `false` if somebody else computes there: then
 /// the rank is back where it was.
-pub(crate) fn take_seat(members: &impl Members, rank: usize) -> bool {
+fn take_seat(members: &impl Members, rank: usize) -> bool {
     let here = this_processor();
     let usable = usable_processors();
     if here == 0 || usable.len() < 2 {
@@ -80,22 +80,22 @@ pub(crate) fn take_seat(members: &impl Members, rank: usize) -> bool {
     let Some(seat) = seat(rank, told, &usable).filter(|&seat| seat != here) else {
         return true;
     };
-    let move_to = |processor| {
+    let go = |processor| {
         move_to(processor);
         tell_processor(members.cell(rank));
     };
-    move_to(seat);
-    // Only the kernel knows what runs there besides ranks, and shows it to who offers the processor.
-    let is_kept = || {
-        let offered = Instant::now();
-        yield_now();
-        offered.elapsed() > A_TURN
+    let takes_a_turn = |step: &dyn Fn()| {
+        let begin = Instant::now();
+        step();
+        begin.elapsed() > A_TURN
     };
-    if (0..OFFERS).any(|_| is_kept()) {
-        move_to(here);
-        return false;
+    // Only the kernel knows what runs there besides ranks. It shows it to a rank that has to wait for its
+    // place, or that offers it.
+    let is_taken = takes_a_turn(&|| go(seat)) || (0..OFFERS).any(|_| takes_a_turn(&|| yield_now()));
+    if is_taken {
+        go(here);
     }
-    true
+    !is_taken
 }
 
 /// Tells the peers on which processor the owner of `cell`, the caller, runs; returns it.

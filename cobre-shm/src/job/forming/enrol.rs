@@ -15,7 +15,6 @@ use crate::{
         cell::{ABORTED, ABSENT, EXITED, LEFT, Members, PANICKED},
         failure::{self, Failure, Kind},
         primitive::{AtomicU32, Ordering},
-        spread,
     },
     sys::{lock, park, shm, waited::Waited},
 };
@@ -37,14 +36,10 @@ impl Enrolment<'_> {
     pub(super) fn run(&self, named: Option<Named>) -> Result<(), InitError> {
         self.take_place()?;
         if self.config.rank == 0 {
-            self.declare_ready(named)?;
+            self.declare_ready(named)
         } else {
-            self.wait_until_ready()?;
+            self.wait_until_ready()
         }
-        // The kernel has woken all ranks at once, and not always where there is room. If there is none,
-        // ranks share, as the kernel put them.
-        let _ = spread::take_seat(self.control, self.config.rank);
-        Ok(())
     }
 
     /// Rank 0 waits for all ranks and tells them that the job has formed.
