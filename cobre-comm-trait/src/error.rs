@@ -64,7 +64,7 @@ impl core::fmt::Display for Operation {
 pub struct Call {
     /// The rank that called.
     pub rank: usize,
-    /// The how-manieth collective of the communicator it was for that rank, from 1.
+    /// The sequence number of the collective in its communicator, as that rank counts, from 1.
     pub number: u64,
     /// What was called.
     pub operation: Operation,

@@ -126,7 +126,7 @@ impl Rows {
     /// The rows of the whole `table`.
     ///
     /// # Panics
-    /// If it has not all of them.
+    /// If some of them are missing.
     #[must_use]
     pub fn of<'a, T>(&self, table: &'a [T]) -> RowView<'a, T> {
         let len = self.len();

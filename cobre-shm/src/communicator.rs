@@ -27,8 +27,9 @@ use crate::{
 ///
 /// Dropping it leaves the job without waiting for anybody: a rank that has made all its calls may
 /// go. If the ranks disagreed about their last calls, the launcher fails the job when all have gone; a
-/// program that must know itself ends with a [`barrier`](Communicator::barrier). The memory of its windows stays, to read and write as before, but their fences are calls too:
-/// they return [`CommError::Left`]. Not for use by a forked child ([`CommError::Forked`]).
+/// program that must know itself ends with a [`barrier`](Communicator::barrier). The memory of its
+/// windows stays, to read and write as before, but their fences are calls too: they return
+/// [`CommError::Left`]. Not for use by a forked child ([`CommError::Forked`]).
 #[derive(Debug)]
 pub struct ShmComm {
     core: Arc<Core>,

@@ -1,4 +1,4 @@
-//! Windows that ask for what is not to be had work all the same, and say what they got.
+//! Windows that ask for what is unavailable work all the same, and say what they got.
 
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 

@@ -1,6 +1,6 @@
 //! The calls that ranks have made by the time they leave.
 //!
-//! A disagreement is noticed by who waits. Nobody waits for anything after the last call: two ranks that
+//! A rank that waits notices a disagreement. Nobody waits for anything after the last call: two ranks that
 //! each were the root of a last broadcast would go their ways. So a rank that leaves shows what it has
 //! called, and compares that with what those have called that left before. Of two that leave at the
 //! same moment at least one sees the other, so the last one has compared with all.

@@ -43,7 +43,7 @@ struct Place {
 
 impl SplitTable {
     /// Lists the communicator whose segment `locks` has open. By the rank, maybe by several of its
-    /// threads at once. `None` if the table is full, or the descriptor not to be had.
+    /// threads at once. `None` if the table is full, or no descriptor is available.
     pub(crate) fn enter(&self, locks: &LockFile) -> Option<usize> {
         let inode = locks.inode().ok()?;
         // Descriptors are not negative.

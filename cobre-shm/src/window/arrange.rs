@@ -120,7 +120,7 @@ fn own_node() -> Result<Option<usize>, Unplaced> {
     }
 }
 
-/// The first time a placement is not to be had, a person is told.
+/// The first time a placement is unavailable, a person is told.
 fn say_once(reason: &str) {
     static SAID: AtomicBool = AtomicBool::new(false);
     // Relaxed: nothing else depends on it.

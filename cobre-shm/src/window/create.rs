@@ -182,7 +182,7 @@ fn share(
     }))
 }
 
-/// The object behind a window, of huge pages if they are asked for and to be had.
+/// The object behind a window, of huge pages if they are asked for and available.
 fn object(rounds: &mut JobRounds<'_>, bytes: usize, extent: &Extent) -> Agreed<Object> {
     let mut small = None;
     match extent.options.huge_pages {

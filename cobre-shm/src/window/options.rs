@@ -51,7 +51,7 @@ impl WindowOptions {
         }
     }
 
-    /// Asks for huge pages. If they are not to be had the window has others, and says why.
+    /// Asks for huge pages. If they are unavailable, the window has others, and says why.
     #[must_use]
     pub fn huge_pages(self, huge_pages: HugePages) -> Self {
         Self { huge_pages, ..self }

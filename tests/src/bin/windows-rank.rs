@@ -1,4 +1,4 @@
-//! A rank that asks for windows that are not to be had here, and says what it got: a line for each.
+//! A rank that asks for windows that are unavailable here, and says what it got: a line for each.
 //!
 //! With `forbidden` its process may not set memory policies, as in a container of Docker without
 //! `CAP_SYS_NICE`.
