@@ -39,10 +39,10 @@ mutations=(
   'sync/latch.rs|the second look at the count|s/if updates\(\)\?\.wrapping_sub\(before\) < COPIES as u64 - 1/if true/'
   'sync/latch.rs|one update of what that look allows|s/< COPIES as u64 - 1/< COPIES as u64/'
   'sync/ring.rs|the fence of the writer of events|s/fence\(Ordering::Release\);//'
-  'sync/ring.rs|the Release of the number of events|s/store\(number \+ 1, Ordering::Release\)/store(number + 1, Ordering::Relaxed)/'
+  'sync/ring.rs|the Release of the number of events|s/store\(number\.wrapping_add\(1\), Ordering::Release\)/store(number.wrapping_add(1), Ordering::Relaxed)/'
   'sync/ring.rs|the Acquire of the number of events|s/load\(Ordering::Acquire\)/load(Ordering::Relaxed)/'
   'sync/ring.rs|the fence of the reader of events|s/fence\(Ordering::Acquire\);//'
-  'sync/ring.rs|the event that may be half written|s/load\(Ordering::Relaxed\) \+ 1\)/load(Ordering::Relaxed))/'
+  'sync/ring.rs|the event that may be half written|s/\.saturating_add\(1\)//'
   'sync/round.rs|the comparison of a mere arrival|s/theirs == self\.state\.published/true || theirs == self.state.published/'
 )
 
