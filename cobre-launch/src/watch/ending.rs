@@ -1,5 +1,5 @@
 //! How a job that goes on is brought to its end: SIGTERM, a grace, SIGKILL; and then it is over, also
-//! for who cannot be killed.
+//! for those that cannot be killed.
 
 use std::time::{Duration, Instant};
 

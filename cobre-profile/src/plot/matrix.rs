@@ -17,7 +17,7 @@ const SHADES: usize = 20;
 /// Draws it below `top`; returns where it ends.
 pub(super) fn draw(svg: &mut Svg, profile: &Profile, top: f64) -> f64 {
     let size = profile.ranks.len();
-    let title = "Who waits for whom (share of the waiting rank's time, by who came last)";
+    let title = "Who waits for whom (share of the waiting rank's time, by the rank that came last)";
     svg.text([LEFT, top], Anchor::Start, "head", title);
     let cell = (320.0 / size.max(1) as f64).clamp(3.0, 46.0);
     let of_time = |rank: &Rank, wait: u64| percent(wait, rank.elapsed_ns);

@@ -5,7 +5,7 @@ use super::{
     route::{Candidate, Cost, Policy},
 };
 
-/// 1 for who would not begin at once.
+/// 1 for a member that would not begin at once.
 fn busy(candidate: &Candidate) -> f64 {
     f64::from(u8::from(candidate.load.state != State::Idle))
 }

@@ -27,7 +27,7 @@ pub const LAUNCHER_VAR: &str = "COBRE_SHM_LAUNCHER";
 /// 1: windows whose placement is left open are interleaved over the NUMA nodes.
 pub const INTERLEAVE_VAR: &str = "COBRE_SHM_NUMA_INTERLEAVE";
 
-/// Bytes of staging for the whole job; read by who founds the job.
+/// Bytes of staging for the whole job; read by the founder.
 pub const STAGING_VAR: &str = "COBRE_SHM_STAGING";
 /// How long to wait for the job to form.
 pub const ATTACH_TIMEOUT_VAR: &str = "COBRE_SHM_ATTACH_TIMEOUT";

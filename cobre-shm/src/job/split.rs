@@ -67,7 +67,7 @@ fn occupy(
         let end = geometry.block_offset(rank + 1);
         shm::reserve(&file, block as u64, (end - block) as u64)?;
     }
-    // The job's own locks decide who lives; these are for who looks at this communicator.
+    // The job's own locks decide who lives; these are for observers of this communicator.
     let locks = LockFile::new(shm::reopen(&file)?);
     locks.try_lock(rank)?;
     point::reached("attach");

@@ -142,7 +142,7 @@ impl Control {
         }
         // Before anybody waits: by these words the ranks spread themselves.
         spread::tell_processor(&self.block(rank).cell);
-        // Release matches the Acquires of who asks for the state: process number and place are there.
+        // Release matches the Acquires of those that read the state: process number and place are there.
         presence.state.store(JOINED, Ordering::Release);
     }
 

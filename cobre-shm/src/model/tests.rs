@@ -292,7 +292,7 @@ fn the_first_cause_stands() {
     });
 }
 
-/// What a rank wrote before it failed the job can be read by who learns of it.
+/// What a rank wrote before it failed the job can be read by the ranks that learn of it.
 #[test]
 fn what_the_failing_rank_logged_is_visible() {
     loom::model(|| {

@@ -31,7 +31,7 @@ impl Place {
         })
     }
 
-    /// The place of who may run on `allowed` of the machine that is described under `devices`.
+    /// The place of a rank that may run on `allowed` of the machine that is described under `devices`.
     ///
     /// Reads one file if that is all of it, which is the usual case, and else what concerns the lowest
     /// processor.

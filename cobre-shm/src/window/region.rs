@@ -122,12 +122,12 @@ impl<T: CommData> ShmRegion<T> {
         Ok(Self(Table { memory, len, part }))
     }
 
-    /// The elements, for who keeps an order of accesses of its own instead of the epochs.
+    /// The elements, for a program that keeps an order of accesses of its own instead of the epochs.
     pub(crate) fn address(&self) -> *mut T {
         self.0.all().0
     }
 
-    /// Ends the accesses of who keeps that order: the elements are results from here on. Collective.
+    /// Ends the accesses of a program that keeps that order: the elements are results from here on. Collective.
     pub(crate) fn finish(&self, site: Site) -> Result<(), CommError> {
         self.0.fence(Towards::Results, site)
     }
