@@ -9,7 +9,7 @@ use std::{
 
 use cobre_shm::inspect;
 
-/// A control segment that somebody has open.
+/// A control segment that a rank or launcher has open.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// Its name: that of the job, or one that the file system made up.
@@ -63,12 +63,17 @@ pub(crate) fn own_processes() -> Vec<u32> {
     pids
 }
 
-/// The shared-memory objects that a process has open: the path of the descriptor, and the name.
+/// The shared-memory objects that a process has open to write: the path of the descriptor, and the
+/// name. Another inspector has only reading access, and is no part of what it looks at.
 fn objects(pid: u32) -> impl Iterator<Item = (PathBuf, String)> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten();
     entries.flatten().filter_map(|entry| {
+        // The mode of the link is that of the descriptor (proc_pid_fd(5)).
+        if entry.metadata().ok()?.mode() & 0o200 == 0 {
+            return None;
+        }
         let target = fs::read_link(entry.path()).ok()?;
         let name = object_name(target.to_str()?)?;
         Some((entry.path(), name.to_owned()))

@@ -1,6 +1,7 @@
 //! The inspector as a user meets it: jobs under the launcher, looked at from outside.
 
 use std::{
+    fs::{self, File},
     io::{Read, Write},
     net::TcpStream,
     os::unix::{fs::PermissionsExt, net::UnixStream},
@@ -112,6 +113,33 @@ fn a_hung_job_is_explained() {
     let (code, _, complained) = inspect(&["show", &name]);
     assert_eq!(code, 1);
     assert!(complained.contains("there is no job"), "{complained}");
+}
+
+/// The control segment of the job that `process` takes part in, opened as an inspector opens it.
+fn looked_at(process: u32, name: &str) -> File {
+    let links = fs::read_dir(format!("/proc/{process}/fd")).expect("it is ours");
+    let mut links = links.filter_map(|entry| Some(entry.ok()?.path()));
+    let link = links.find(|path| {
+        let target = fs::read_link(path).unwrap_or_default();
+        target.to_string_lossy().contains(name)
+    });
+    File::open(link.expect("it has the segment open")).expect("it is ours")
+}
+
+/// `top` and `watch` have the segment open for as long as they run.
+#[test]
+fn who_looks_at_a_job_does_not_keep_it_in_view() {
+    let (mut launcher, name) = launch(&[&["join", "hear"], &["join"]]);
+    launcher.hear("joined");
+    told(&["show", &name]);
+    let open = looked_at(launcher.pid(), &name);
+    launcher.say("go on");
+    assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
+    let (code, said, complained) = inspect(&["show", &name]);
+    assert_eq!(code, 1, "{said}");
+    assert!(complained.contains("there is no job"), "{complained}");
+    assert!(!told(&["list"]).contains(&name));
+    drop(open);
 }
 
 /// What a rank says, and its arguments, with what would control a terminal or mislead the eye.
