@@ -117,7 +117,7 @@ fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, La
         );
         clock.wake(None);
         let finished = attempt
-            .and_then(|attempt| show_debuggers(&plan, debugger, attempt))
+            .and_then(|attempt| show_debuggers(&plan, debugger, inheritance, attempt))
             .and_then(|attempt| Supervisor::new(attempt, &mut signals, &mut clock))
             .and_then(Supervisor::run);
         let finished = match finished {
@@ -150,12 +150,13 @@ fn report_attempt(file: &mut ReportFile<'_>, attempt: Option<Report>, is_last: b
 fn show_debuggers<'a>(
     plan: &Plan,
     debugger: Option<Debugger>,
+    inheritance: Inheritance,
     attempt: Attempt<'a>,
 ) -> Result<Attempt<'a>, LaunchError> {
     if let Some(debugger) = debugger {
         let ranks = attempt.ranks.iter().map(|rank| rank.pid).enumerate();
         let ranks: Vec<_> = ranks.filter(|(rank, _)| plan.is_debugged(*rank)).collect();
-        report::note(&debugger.open(&ranks)?);
+        report::note(&debugger.open(&ranks, inheritance)?);
     }
     Ok(attempt)
 }

@@ -19,7 +19,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid};
 use rustix::process::{PTracer, set_ptracer};
 
-/// What a rank gets back of the launcher's own settings between fork and exec.
+/// What others that the launcher starts get back of its own settings between fork and exec.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inheritance {
     /// The signal mask that the launcher was started with.
@@ -32,15 +32,24 @@ pub(crate) struct Inheritance {
     pub(crate) on_children: SigHandler,
 }
 
-/// Makes the process of `command` die with its parent, this process, and start as if the launcher
-/// had not touched itself.
-pub(crate) fn die_with_parent(command: &mut Command, parent: Pid, inheritance: Inheritance) {
+/// Makes the process of `command` die with its parent, this process.
+pub(crate) fn die_with_parent(command: &mut Command, parent: Pid) {
     let prepare = move || -> io::Result<()> {
         set_pdeathsig(Signal::SIGKILL)?;
         // The parent may have died before the request: then nobody is going to send it.
-        if getppid() != parent {
-            return Err(Errno::ESRCH.into());
+        match getppid() == parent {
+            true => Ok(()),
+            false => Err(Errno::ESRCH.into()),
         }
+    };
+    // SAFETY: the closure runs in the child of a single-threaded process; it makes two system calls
+    // that neither allocate nor lock, and owns plain data only.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Makes the process of `command` start as if the launcher had not touched itself.
+pub(crate) fn give_back(command: &mut Command, inheritance: Inheritance) {
+    let prepare = move || -> io::Result<()> {
         let (soft, hard) = inheritance.open_files;
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         inheritance.mask.thread_set_mask()?;

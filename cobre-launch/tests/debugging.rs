@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Folder, launcher, run, start};
+use common::{Folder, is_gone, launcher, run, start};
+use nix::sys::signal::Signal;
 
 /// Only a hang takes so long.
 const HANG: Duration = Duration::from_secs(100);
@@ -57,8 +58,18 @@ impl Tmux {
 }
 
 impl Drop for Tmux {
+    /// The server ends once what runs in its panes has ended.
     fn drop(&mut self) {
+        let server = self.ask(&["display-message", "-p", "#{pid}"]);
         self.ask(&["kill-server"]);
+        let deadline = Instant::now() + HANG;
+        while !is_gone(server.trim()) {
+            if Instant::now() > deadline {
+                assert!(std::thread::panicking(), "the server of tmux does not end");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -86,6 +97,30 @@ fn a_rank_waits_at_its_first_instruction_until_the_debugger_lets_it_go() {
     );
     // The debugger is still there.
     tmux.wait_for("exited normally");
+}
+
+#[test]
+fn ctrl_c_in_a_debugger_interrupts_its_rank_alone() {
+    let Some(tmux) = Tmux::new() else {
+        return;
+    };
+    let mut command = launcher(&["-n", "2", "--debug=1", "sleep", "1000"]);
+    tmux.of(&mut command);
+    let mut job = start(command);
+    let pane = tmux.wait_for("rank 1 is at its first instruction");
+    tmux.ask(&["send-keys", "-t", &pane, "continue", "Enter"]);
+    tmux.wait_for("Continuing.");
+    tmux.ask(&["send-keys", "-t", &pane, "C-c"]);
+    tmux.wait_for("received signal SIGINT");
+    // Nobody else has got it.
+    tmux.ask(&["send-keys", "-t", &pane, "signal SIGINT", "Enter"]);
+    tmux.wait_for("terminated with signal SIGINT");
+    assert!(job.runs());
+    job.signal(Signal::SIGTERM);
+    let outcome = job.finish();
+    for end in ["rank 0: killed by SIGTERM", "rank 1: killed by SIGINT"] {
+        assert!(outcome.stderr.contains(end), "{}", outcome.stderr);
+    }
 }
 
 #[test]

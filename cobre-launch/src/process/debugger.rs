@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use crate::error::LaunchError;
 use crate::plan::program;
 use crate::report::shell::quote;
+use crate::sys::{self, Inheritance};
 
 /// Waits for a debugger, then becomes the program. What stands in its place until then is no program
 /// of the user's, so none of theirs has run before the debugger is there.
@@ -81,12 +82,16 @@ impl Debugger {
     }
 
     /// Opens a pane for each of `ranks`; says where they are.
-    pub(crate) fn open(self, ranks: &[(usize, Pid)]) -> Result<String, LaunchError> {
+    pub(crate) fn open(
+        self,
+        ranks: &[(usize, Pid)],
+        inheritance: Inheritance,
+    ) -> Result<String, LaunchError> {
         let failed = LaunchError::system("opening a pane of tmux for a debugger");
-        self.panes(ranks).map_err(failed)
+        self.panes(ranks, inheritance).map_err(failed)
     }
 
-    fn panes(self, ranks: &[(usize, Pid)]) -> io::Result<String> {
+    fn panes(self, ranks: &[(usize, Pid)], inheritance: Inheritance) -> io::Result<String> {
         let numbers: Vec<usize> = ranks.iter().map(|(rank, _)| *rank).collect();
         let who = text::ranks(&numbers);
         let is_inside = std::env::var_os("TMUX").is_some_and(|value| !value.is_empty());
@@ -104,11 +109,12 @@ impl Debugger {
                 words.extend(["-t".into(), OsString::from(window)]);
             }
             words.extend(["-P", "-F", "#{window_id}", &command].map(OsString::from));
-            let opened = tmux(&words)?;
+            let opened = tmux(&words, inheritance)?;
             let id = String::from_utf8_lossy(&opened.stdout).trim().to_owned();
             let id = window.get_or_insert(id);
             // So that the next one has room.
-            tmux(&["select-layout", "-t", id, "tiled"].map(OsString::from))?;
+            let layout = ["select-layout", "-t", id, "tiled"].map(OsString::from);
+            tmux(&layout, inheritance)?;
         }
         Ok(match is_inside {
             true => format!("{who}: debugged in the window `ranks` of this tmux"),
@@ -117,11 +123,13 @@ impl Debugger {
     }
 }
 
-fn tmux(words: &[OsString]) -> io::Result<Output> {
-    let output = Command::new("tmux")
-        .args(words)
-        .stdin(Stdio::null())
-        .output()?;
+/// The first call may start the server, and with it all that will ever run in its panes: it must not
+/// get the signals blocked that the launcher has blocked for itself.
+fn tmux(words: &[OsString], inheritance: Inheritance) -> io::Result<Output> {
+    let mut command = Command::new("tmux");
+    command.args(words).stdin(Stdio::null());
+    sys::give_back(&mut command, inheritance);
+    let output = command.output()?;
     if output.status.success() {
         return Ok(output);
     }

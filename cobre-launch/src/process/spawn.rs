@@ -99,7 +99,8 @@ pub(crate) fn start(
     {
         sys::allow_tracing(&mut command, PTracer::ProcessID(launcher));
     }
-    sys::die_with_parent(&mut command, getpid(), inheritance);
+    sys::die_with_parent(&mut command, getpid());
+    sys::give_back(&mut command, inheritance);
     Ok(Started {
         pid: execute(command)?,
         stdin: our_stdin,
