@@ -135,7 +135,7 @@ fn another_user_cannot_keep_cores_from_being_bound() {
         return;
     }
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    let told = "a process that is not yours keeps others from knowing it";
+    let told = " of user 65534 has the name of its lease";
     assert_eq!(outcome.stderr.matches(told).count(), usable());
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::thread;
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use cobre_shm::topology::{CpuList, Level, Machine, Processor};
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, UnixAddr, UnixCredentials, connect, getsockopt, socket,
+    sockopt,
 };
 use nix::unistd::{Uid, getppid};
 
@@ -54,7 +56,7 @@ pub(crate) fn lease<P, E>(
     let mut taken = Vec::new();
     for (_, core) in machine.parts(Level::Core) {
         match listen(&name("", &core))? {
-            Some(held) => free.push((core, Some(held))),
+            Some(held) => free.push((core, Held::Lease(held))),
             None => taken.push(core),
         }
     }
@@ -76,44 +78,57 @@ pub(crate) fn lease<P, E>(
     let picked = picked.map(|picked| {
         let lists = chosen(&picked);
         free.retain(|(core, _)| lists.iter().any(|list| list.contains(core[0].number)));
-        for (core, held) in &free {
-            if held.is_none() {
-                report::note(&format!(
-                    "core {} is bound although a process that is not yours keeps others from knowing \
-                     it: another job of yours may bind it too",
+        let mut cores = Vec::new();
+        for (core, held) in free {
+            match held {
+                Held::Lease(held) => cores.push(held),
+                Held::By(stranger) => report::note(&format!(
+                    "core {} is bound, but another job of yours may bind it too: {stranger} has the name \
+                     of its lease",
                     core[0].number
-                ));
+                )),
             }
         }
-        let cores = free.into_iter().filter_map(|(_, held)| held).collect();
         (picked, Lease { _cores: cores })
     });
     drop(choosing);
     Ok(Chosen { picked, others })
 }
 
-fn restricted(machine: &Machine, free: &[(Core, Option<UnixListener>)]) -> Machine {
+/// A core that no other job of this user has.
+enum Held {
+    Lease(UnixListener),
+    /// This process, described, has the name and cannot have a lease.
+    By(String),
+}
+
+/// The process that listens on a name.
+enum Holder {
+    /// One of this user.
+    Own(i32),
+    /// Another, described.
+    Stranger(String),
+}
+
+fn restricted(machine: &Machine, free: &[(Core, Held)]) -> Machine {
     let processors = free.iter().flat_map(|(core, _)| core);
     machine.restricted_to(&processors.map(|processor| processor.number).collect())
 }
 
 /// Leases a core that somebody holds. What a launcher has leased for its ranks is for the jobs that
-/// they start, too: these exclude each other by a name that has its number. What another user holds is
-/// no lease, and cannot be one (`None`). Otherwise the process that holds it.
-fn lease_of_ancestors(
-    core: &Core,
-    ancestors: &[i32],
-) -> io::Result<Result<Option<UnixListener>, i32>> {
+/// they start, too: these exclude each other by a name that has its number. Otherwise the process of this
+/// user that has leased it.
+fn lease_of_ancestors(core: &Core, ancestors: &[i32]) -> io::Result<Result<Held, i32>> {
     let mut scope = String::new();
     loop {
         let name = name(&scope, core);
         if let Some(held) = listen(&name)? {
-            return Ok(Ok(Some(held)));
+            return Ok(Ok(Held::Lease(held)));
         }
         match holder(&name) {
-            None => return Ok(Ok(None)),
-            Some(pid) if ancestors.contains(&pid) => scope = format!("{pid}/"),
-            Some(pid) => return Ok(Err(pid)),
+            Holder::Stranger(who) => return Ok(Ok(Held::By(who))),
+            Holder::Own(pid) if ancestors.contains(&pid) => scope = format!("{pid}/"),
+            Holder::Own(pid) => return Ok(Err(pid)),
         }
     }
 }
@@ -125,7 +140,7 @@ fn choosing() -> io::Result<Option<UnixListener>> {
         if let Some(held) = listen(&name)? {
             return Ok(Some(held));
         }
-        if holder(&name).is_none() {
+        if matches!(holder(&name), Holder::Stranger(_)) {
             break;
         }
         thread::sleep(NAP);
@@ -152,15 +167,25 @@ fn listen(name: &str) -> io::Result<Option<UnixListener>> {
     }
 }
 
-/// The process of this user that listens on `name`; `None` if another user's does, or nobody says.
-fn holder(name: &str) -> Option<i32> {
+fn holder(name: &str) -> Holder {
+    match listener(name) {
+        Some(peer) if peer.uid() == Uid::effective().as_raw() => Holder::Own(peer.pid()),
+        // One of another PID namespace has the number 0.
+        Some(peer) if peer.pid() == 0 => {
+            Holder::Stranger(format!("a process of user {}", peer.uid()))
+        }
+        Some(peer) => Holder::Stranger(format!("process {} of user {}", peer.pid(), peer.uid())),
+        None => Holder::Stranger("a process that does not listen".to_owned()),
+    }
+}
+
+/// Who has called `listen` on `name`, if anybody has.
+fn listener(name: &str) -> Option<UnixCredentials> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let asking = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
     let address = UnixAddr::new_abstract(name.as_bytes()).ok()?;
-    connect(std::os::fd::AsRawFd::as_raw_fd(&asking), &address).ok()?;
-    // Of whoever called `listen`.
-    let peer = getsockopt(&asking, sockopt::PeerCredentials).ok()?;
-    (peer.uid() == Uid::effective().as_raw()).then_some(peer.pid())
+    connect(asking.as_raw_fd(), &address).ok()?;
+    getsockopt(&asking, sockopt::PeerCredentials).ok()
 }
 
 /// The parent of this process, its parent, and so on, as far as `/proc` shows them.
