@@ -1,4 +1,4 @@
-//! Programs that see another machine: a mount namespace of their own.
+//! Programs that see another machine: namespaces of their own.
 
 use std::any::type_name_of_val;
 use std::fs::File;
@@ -6,21 +6,42 @@ use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// A mount namespace for programs, which a shell script sets up first.
+/// Namespaces for programs, which a shell script sets up first.
 #[derive(Debug)]
-pub struct Elsewhere(String);
+pub struct Elsewhere {
+    /// Options of unshare(1).
+    namespaces: &'static [&'static str],
+    setup: String,
+}
+
+const MOUNTS: &[&str] = &["-m"];
+/// The end of the program is that of everything it has started.
+const PROCESSES: &[&str] = &["-m", "--pid", "--fork", "--kill-child"];
 
 impl Elsewhere {
     /// What `setup` makes of this machine. Where that is not allowed: `None`, and a line that says so.
     #[must_use]
     pub fn with(setup: &str) -> Option<Self> {
-        let made = Self::try_with(setup);
-        let told = |why: String| skipped(&format!("no mount namespace of its own here: {why}"));
+        Self::or_skipped(MOUNTS, setup)
+    }
+
+    /// A place from which no other process is seen.
+    #[must_use]
+    pub fn alone() -> Option<Self> {
+        Self::or_skipped(PROCESSES, "mount -t proc proc /proc")
+    }
+
+    fn or_skipped(namespaces: &'static [&'static str], setup: &str) -> Option<Self> {
+        let made = Self::try_with(namespaces, setup);
+        let told = |why: String| skipped(&format!("no namespace of its own here: {why}"));
         made.map_err(told).ok()
     }
 
-    fn try_with(setup: &str) -> Result<Self, String> {
-        let elsewhere = Self(setup.to_owned());
+    fn try_with(namespaces: &'static [&'static str], setup: &str) -> Result<Self, String> {
+        let elsewhere = Self {
+            namespaces,
+            setup: setup.to_owned(),
+        };
         match elsewhere.command(&["true"]).output() {
             Ok(output) if output.status.success() => Ok(elsewhere),
             Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
@@ -38,12 +59,11 @@ impl Elsewhere {
     #[must_use]
     pub fn command(&self, program: &[&str]) -> Command {
         let mut command = Command::new("unshare");
-        if nix::unistd::geteuid().is_root() {
-            command.arg("-m");
-        } else {
-            command.args(["-m", "-U", "-r"]);
+        command.args(self.namespaces);
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["-U", "-r"]);
         }
-        let script = format!("{} && exec \"$@\"", self.0);
+        let script = format!("{} && exec \"$@\"", self.setup);
         command.args(["sh", "-c", &script, "sh"]).args(program);
         command
     }
@@ -74,7 +94,7 @@ pub fn apart(test: impl FnOnce()) {
     if std::env::var_os(APART).is_some() {
         return test();
     }
-    let Ok(elsewhere) = Elsewhere::try_with(&new_dev_shm("mode=1777")) else {
+    let Ok(elsewhere) = Elsewhere::try_with(MOUNTS, &new_dev_shm("mode=1777")) else {
         let _turn = take_turns();
         return test();
     };

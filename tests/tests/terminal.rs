@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use cobre_tests::{End, Process, Terminal, job_name};
+use cobre_tests::{Elsewhere, End, Process, Terminal, job_name};
 use nix::sys::signal::Signal;
 
 const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
@@ -103,6 +103,29 @@ fn a_job_is_chosen_among_several() {
         launcher.say("go on");
         assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());
     }
+}
+
+/// Where it sees no job before its own.
+#[test]
+fn top_waits_for_the_first_job() {
+    let Some(alone) = Elsewhere::alone() else {
+        return;
+    };
+    let go = PathBuf::from("/tmp").join(job_name().trim_start_matches('/'));
+    let script = r#"
+        (until [ -e "$1" ]; do sleep 0.05; done; exec "$2" -n 2 "$3" join busy) >/dev/null 2>&1 &
+        exec "$4" top --wait --interval 0.1"#;
+    let mut command = alone.command(&["sh", "-c", script, "sh"]);
+    command.arg(&go).args([LAUNCH, RANK, INSPECT]);
+    let mut top = Terminal::start(&mut command, 24, 80);
+    top.see(&["no job of this user runs here yet: waiting for one"]);
+    std::fs::write(&go, "").expect("room for a file");
+    top.see(&["2 ranks  running", "q quit"]);
+    // With it everything in its namespace ends.
+    top.press("q");
+    assert_eq!(top.end(), End::Code(0));
+    assert!(top.is_restored(), "{}", top.contents());
+    let _ = std::fs::remove_file(&go);
 }
 
 #[test]
