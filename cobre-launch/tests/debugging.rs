@@ -41,19 +41,41 @@ impl Tmux {
 
     /// Waits until `text` stands in one of the panes; returns that pane.
     fn wait_for(&self, text: &str) -> String {
-        let deadline = Instant::now() + HANG;
-        loop {
-            for pane in self.ask(&["list-panes", "-a", "-F", "#{pane_id}"]).lines() {
-                if self
-                    .ask(&["capture-pane", "-J", "-p", "-t", pane])
-                    .contains(text)
-                {
-                    return pane.to_owned();
-                }
-            }
-            assert!(Instant::now() < deadline, "no pane has {text:?}");
-            std::thread::sleep(Duration::from_millis(20));
+        let found = || {
+            let panes = self.ask(&["list-panes", "-a", "-F", "#{pane_id}"]);
+            let mut panes = panes.lines();
+            let pane = panes.find(|pane| self.screen(pane).contains(text))?;
+            Some(pane.to_owned())
+        };
+        until(found).unwrap_or_else(|| panic!("no pane has {text:?}"))
+    }
+
+    /// Types a command for the debugger, once it asks for one: earlier it may be lost.
+    fn command(&self, pane: &str, command: &str) {
+        let asks = || {
+            self.screen(pane)
+                .trim_end()
+                .ends_with("(gdb)")
+                .then_some(())
+        };
+        until(asks).unwrap_or_else(|| panic!("no prompt: {}", self.screen(pane)));
+        self.ask(&["send-keys", "-t", pane, command, "Enter"]);
+    }
+
+    fn screen(&self, pane: &str) -> String {
+        self.ask(&["capture-pane", "-J", "-p", "-t", pane])
+    }
+}
+
+/// What `found` finds, unless that takes for ever.
+fn until<T>(found: impl Fn() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + HANG;
+    loop {
+        let result = found();
+        if result.is_some() || Instant::now() > deadline {
+            return result;
         }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -62,14 +84,11 @@ impl Drop for Tmux {
     fn drop(&mut self) {
         let server = self.ask(&["display-message", "-p", "#{pid}"]);
         self.ask(&["kill-server"]);
-        let deadline = Instant::now() + HANG;
-        while !is_gone(server.trim()) {
-            if Instant::now() > deadline {
-                assert!(std::thread::panicking(), "the server of tmux does not end");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let ended = until(|| is_gone(server.trim()).then_some(()));
+        assert!(
+            ended.is_some() || std::thread::panicking(),
+            "the server of tmux does not end"
+        );
     }
 }
 
@@ -86,7 +105,7 @@ fn a_rank_waits_at_its_first_instruction_until_the_debugger_lets_it_go() {
     job.read_until("rank 0", 1);
     let pane = tmux.wait_for("rank 1 is at its first instruction");
     assert!(job.runs());
-    tmux.ask(&["send-keys", "-t", &pane, "continue", "Enter"]);
+    tmux.command(&pane, "continue");
     job.read_until("rank 1", 1);
     let outcome = job.finish();
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
@@ -108,12 +127,12 @@ fn ctrl_c_in_a_debugger_interrupts_its_rank_alone() {
     tmux.of(&mut command);
     let mut job = start(command);
     let pane = tmux.wait_for("rank 1 is at its first instruction");
-    tmux.ask(&["send-keys", "-t", &pane, "continue", "Enter"]);
+    tmux.command(&pane, "continue");
     tmux.wait_for("Continuing.");
     tmux.ask(&["send-keys", "-t", &pane, "C-c"]);
     tmux.wait_for("received signal SIGINT");
     // Nobody else has got it.
-    tmux.ask(&["send-keys", "-t", &pane, "signal SIGINT", "Enter"]);
+    tmux.command(&pane, "signal SIGINT");
     tmux.wait_for("terminated with signal SIGINT");
     assert!(job.runs());
     job.signal(Signal::SIGTERM);
@@ -160,7 +179,7 @@ fn within_tmux_the_debuggers_are_another_window() {
             "#{session_name}/#{window_name}",
         ]);
         assert_eq!(window.trim(), "mine/ranks");
-        tmux.ask(&["send-keys", "-t", &pane, "continue", "Enter"]);
+        tmux.command(&pane, "continue");
     }
     let outcome = job.finish();
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
