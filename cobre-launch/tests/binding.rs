@@ -3,13 +3,35 @@
 
 mod common;
 
-use common::{Folder, launcher, play, run, start};
+use cobre_shm::topology::{Level, Surroundings};
+use common::{Folder, Outcome, play, run, start};
+use std::process::Command;
 
-/// Prints the processors that the rank may run on, and how many threads it should have.
-const WHERE: &str = "grep Cpus_allowed_list /proc/self/status; echo threads $RAYON_NUM_THREADS";
+/// The cores that ranks may be bound to.
+fn cores() -> usize {
+    let here = Surroundings::here().unwrap();
+    here.usable.parts(Level::Core).len()
+}
 
-fn usable() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// Runs a script of `bash` in a network namespace of its own, where no other job has bound a core;
+/// nothing where there can be none. It finds the launcher as `$LAUNCHER`, and gets `arguments`.
+fn run_alone(script: &str, arguments: &[&str]) -> Option<Outcome> {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.arg("--net");
+        command
+    };
+    if !unshare().arg("true").status().is_ok_and(|it| it.success()) {
+        eprintln!("SKIPPED: no network namespace can be made here");
+        return None;
+    }
+    let mut command = unshare();
+    command.args(["bash", "-c", script, "bash"]).args(arguments);
+    command.env("LAUNCHER", env!("CARGO_BIN_EXE_cobre-launch"));
+    Some(start(command).finish())
 }
 
 #[test]
@@ -27,32 +49,32 @@ fn without_the_option_nothing_is_bound() {
 
 #[test]
 fn a_rank_has_a_core_of_its_own_and_two_jobs_do_not_share_one() {
-    let mut first = start(launcher(&[
-        "-n",
-        "1",
-        "--bind-to",
-        "core",
-        "sh",
-        "-c",
-        &format!("{WHERE}; read end"),
-    ]));
-    let shown = first.read_until("threads", 1);
-    let place = |text: &str| {
-        let line = text.lines().find(|line| line.starts_with("Cpus_allowed"));
-        line.unwrap().split_whitespace().nth(1).unwrap().to_owned()
+    let folder = Folder::new();
+    // What the jobs show goes into files: it is to be compared, whoever is relayed first.
+    let script = "cd $1; mkfifo ready go
+        show='grep Cpus_allowed_list /proc/self/status >'
+        $LAUNCHER -n 1 --bind-to core sh -c \"$show first; echo x >ready; read x <go\" & first=$!
+        read x <ready
+        $LAUNCHER -n $2 --bind-to core true; echo refused $?
+        $LAUNCHER -n 1 --bind-to core sh -c \"$show second\"; echo second $?
+        echo x >go; wait $first; echo first $?
+        echo launcher $first";
+    let folder_name = folder.0.to_str().unwrap();
+    // All that there are: one is bound already.
+    let Some(outcome) = run_alone(script, &[folder_name, &cores().to_string()]) else {
+        return;
     };
-    // The second job asks for all that it may use: at least one core is bound already.
-    let all = usable().to_string();
-    let refused = run(&["-n", &all, "--bind-to", "core", "true"]);
-    assert_eq!(refused.code, 2, "{}", refused.stderr);
-    let told = format!("bound by other jobs: launcher {}", first.pid());
-    assert!(refused.stderr.contains(&told), "{}", refused.stderr);
-    if usable() > 1 {
-        let other = run(&["-n", "1", "--bind-to", "core", "sh", "-c", WHERE]);
-        assert_ne!(place(&other.stdout), place(&shown));
+    let is_other = cores() > 1;
+    let second = if is_other { "second 0" } else { "second 2" };
+    let said: Vec<&str> = outcome.stdout.lines().collect();
+    let expected = ["refused 2", second, "first 0"];
+    assert_eq!(said[..3], expected, "{}", outcome.stderr);
+    let told = format!("bound by other jobs: {}", said[3]);
+    assert!(outcome.stderr.contains(&told), "{}", outcome.stderr);
+    if is_other {
+        let read = |name| std::fs::read_to_string(folder.file(name)).unwrap();
+        assert_ne!(read("first"), read("second"));
     }
-    first.write("end\n");
-    assert_eq!(first.finish().code, 0);
 }
 
 #[test]
@@ -103,7 +125,6 @@ fn squat() {
     drop(held);
 }
 
-/// In a network namespace of their own, so that nobody else is disturbed.
 #[test]
 fn another_user_cannot_keep_cores_from_being_bound() {
     if !nix::unistd::geteuid().is_root() {
@@ -117,47 +138,43 @@ fn another_user_cannot_keep_cores_from_being_bound() {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let script = format!(
-        "cd {}; mkfifo said end
+    let script = "cd $1; mkfifo said end
         COBRE_TEST_ROLE=squatter setpriv --reuid 65534 --regid 65534 --clear-groups \\
-            {squatter} --exact rank --nocapture <end >said & exec 3>end
-        while read line; [ \"$line\" != squats ]; do :; done <said
-        {} -n {} --bind-to core true; code=$?; exec 3>&-; exit $code",
-        folder.0.display(),
-        env!("CARGO_BIN_EXE_cobre-launch"),
-        usable(),
-    );
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--net", "bash", "-c", &script]);
-    let outcome = start(command).finish();
-    if outcome.stderr.starts_with("unshare") {
-        eprintln!("SKIPPED: no network namespace can be made here");
+            ./squatter --exact rank --nocapture <end >said & exec 3>end
+        while read line && [ \"$line\" != squats ]; do :; done <said
+        $LAUNCHER -n 1 --bind-to core true; code=$?; exec 3>&-; exit $code";
+    let Some(outcome) = run_alone(script, &[folder.0.to_str().unwrap()]) else {
         return;
-    }
+    };
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     let told = " of user 65534 has the name of its lease";
-    assert_eq!(outcome.stderr.matches(told).count(), usable());
+    assert_eq!(
+        outcome.stderr.matches(told).count(),
+        1,
+        "{}",
+        outcome.stderr
+    );
 }
 
 /// They get its cores, and exclude each other.
 #[test]
 fn jobs_that_a_bound_rank_starts_are_bound_within_its_cores() {
     let folder = Folder::new();
-    let inner = format!("{} -n 1 --bind-to core", env!("CARGO_BIN_EXE_cobre-launch"));
-    let script = format!(
-        "cd {}; mkfifo ready go
-        {inner} sh -c 'grep Cpus_allowed_list /proc/self/status; echo x >ready; read x <go' &
-        read x <ready
-        {inner} true; echo second $?
-        echo x >go; wait
-        grep Cpus_allowed_list /proc/self/status",
-        folder.0.display()
-    );
-    let outcome = run(&["-n", "1", "--bind-to", "core", "sh", "-c", &script]);
+    let script = "cd $1; mkfifo ready go
+        export SHOW='grep Cpus_allowed_list /proc/self/status'
+        $LAUNCHER -n 1 --bind-to core bash -c '
+            $SHOW >outer
+            $LAUNCHER -n 1 --bind-to core sh -c \"$SHOW >inner; echo x >ready; read x <go\" &
+            read x <ready
+            $LAUNCHER -n 1 --bind-to core true; echo second $?
+            echo x >go; wait'";
+    let Some(outcome) = run_alone(script, &[folder.0.to_str().unwrap()]) else {
+        return;
+    };
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    let lines: Vec<&str> = outcome.stdout.lines().collect();
-    assert_eq!(lines.len(), 3, "{lines:?} {}", outcome.stderr);
-    assert_eq!((lines[0], lines[1]), (lines[2], "second 2"));
+    assert_eq!(outcome.stdout, "second 2\n", "{}", outcome.stderr);
+    let read = |name| std::fs::read_to_string(folder.file(name)).unwrap();
+    assert_eq!(read("outer"), read("inner"));
     let told = "1 rank of 1 core does not fit on 0 cores that are free (1 more bound by other jobs";
     assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
 }

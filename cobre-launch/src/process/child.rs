@@ -55,7 +55,32 @@ mod tests {
     use super::{is_ours, is_stopped, keep_going, signal, wait_for};
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
-    use std::process::Command;
+    use std::process::{Child, Command};
+    use std::time::{Duration, Instant};
+
+    /// A child that sleeps for longer than a test takes, and does not outlive it.
+    struct Sleeper(Child);
+
+    const LONG: Duration = Duration::from_secs(100);
+
+    impl Sleeper {
+        fn new() -> Self {
+            let seconds = LONG.as_secs().to_string();
+            Self(Command::new("sleep").arg(seconds).spawn().unwrap())
+        }
+
+        fn pid(&self) -> Pid {
+            number(self.0.id())
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            if signal(self.pid(), Signal::SIGKILL) {
+                let _ = self.0.wait();
+            }
+        }
+    }
 
     fn number(pid: u32) -> Pid {
         Pid::from_raw(pid.cast_signed())
@@ -68,22 +93,24 @@ mod tests {
             assert!(!is_ours(pid), "{pid}");
             assert!(!signal(pid, Signal::SIGCONT), "{pid}");
         }
-        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-        let pid = number(child.id());
+        let mut sleeper = Sleeper::new();
+        let pid = sleeper.pid();
         assert!(is_ours(pid));
         assert!(signal(pid, Signal::SIGKILL));
-        child.wait().unwrap();
+        sleeper.0.wait().unwrap();
         assert!(!is_ours(pid));
         assert!(!signal(pid, Signal::SIGKILL));
     }
 
     #[test]
     fn a_stopped_child_is_continued_and_waited_for() {
-        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-        let pid = number(child.id());
+        let begin = Instant::now();
+        let mut sleeper = Sleeper::new();
+        let pid = sleeper.pid();
         assert!(!is_stopped(pid));
         kill(pid, Signal::SIGSTOP).unwrap();
         while !is_stopped(pid) {
+            assert!(begin.elapsed() < LONG, "it does not stop");
             std::thread::yield_now();
         }
         keep_going(pid);
@@ -92,7 +119,8 @@ mod tests {
         kill(pid, Signal::SIGTERM).unwrap();
         // Continued, it ends.
         wait_for(pid);
+        assert!(begin.elapsed() < LONG, "it has slept to its end");
         assert!(!is_ours(pid));
-        assert!(child.wait().is_err(), "it is reaped");
+        assert!(sleeper.0.wait().is_err(), "it is reaped");
     }
 }
