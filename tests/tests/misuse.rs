@@ -1,6 +1,6 @@
 //! What one process may do wrong, as its user meets it: forks that go on, objects that are dropped
-//! while others wait. (Two threads at once, calls after a failure and two roots: `misuse.rs` of
-//! cobre-shm. `init` twice: `forming.rs`.)
+//! while others wait. (Two threads at once, calls after a failure and two roots:
+//! `misuse_threads.rs`. `init` twice: `forming.rs`.)
 
 use cobre_tests::{End, Job, Process};
 

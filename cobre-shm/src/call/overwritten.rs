@@ -25,7 +25,7 @@ const VICTIM: usize = 0;
 /// The call in which it sleeps meanwhile.
 const CALL: u64 = 3;
 /// Whoever waits so long waits for ever.
-const FOR_EVER: Duration = Duration::from_secs(20);
+const FOR_EVER: Duration = Duration::from_secs(50);
 
 fn barrier(core: &Core) -> Result<(), CommError> {
     let signature = Signature::new(Operation::Barrier, Element::NONE, 0);
@@ -51,6 +51,8 @@ fn told(size: usize, overwrite: impl Fn(&Control) + Sync) -> Vec<Option<CommErro
                     && waiting.load(Ordering::Acquire) > 0
             };
             while !(0..rank).all(sleeps) {
+                let failed = core.control().first_failure();
+                assert_eq!(failed, None, "before anything was overwritten");
                 thread::yield_now();
             }
             overwrite(core.control());

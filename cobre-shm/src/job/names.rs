@@ -25,6 +25,15 @@ pub(crate) fn of_launch(identity: &str) -> String {
     format!("/cobre-{digits}")
 }
 
+/// A fresh name of a kind that no start of a job sweeps away: for tests whose objects look abandoned.
+#[cfg(test)]
+pub(crate) fn unswept() -> String {
+    format!(
+        "/cobre-test{}",
+        Announced::random().as_str().replace('/', "-")
+    )
+}
+
 /// Whether `name` is one that [`random_job_name`] makes.
 pub(crate) fn is_random(name: &str) -> bool {
     let digits = name.strip_prefix("/cobre-").unwrap_or_default();
@@ -54,13 +63,14 @@ impl Announced {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_random, random_job_name};
+    use super::{is_random, random_job_name, unswept};
 
     #[test]
     fn names_are_valid_and_differ() {
         let (one, other) = (random_job_name(), random_job_name());
         assert_ne!(one, other);
         assert_eq!(crate::job::config::check_name(&one), Ok(()));
+        assert!(!is_random(&unswept()) && unswept() != unswept());
         assert!(is_random(&one) && !is_random("/cobre-test-1-2") && !is_random(&one[1..]));
     }
 }

@@ -47,13 +47,19 @@ impl Crowding {
     /// `rank` is in the way of a peer that it waits for, once more. Now and then it looks whether
     /// another of its processors has fewer ranks, and goes there.
     pub(crate) fn felt(&self, members: &impl Members, rank: usize) {
+        self.count(|| take_seat(members, rank, is_taken));
+    }
+
+    /// Counts one more, and has it `look` now and then. That returns whether to go on as before, and not
+    /// to leave the ranks alone for long.
+    fn count(&self, look: impl FnOnce() -> bool) {
         let left = self.until_look.get();
         if left > 0 {
             self.until_look.set(left - 1);
             return;
         }
         self.postpone();
-        if !take_seat(members, rank) {
+        if !look() {
             self.until_look.set(NEXT_TRY);
         }
     }
@@ -66,9 +72,13 @@ impl Crowding {
 }
 
 /// Moves `rank`, the caller, to where it is if the ranks are spread evenly. Only ranks that are too many
-/// on a processor move, and each decides alike who they are. `false` if somebody else computes there: then
-/// the rank is back where it was.
-fn take_seat(members: &impl Members, rank: usize) -> bool {
+/// on a processor move, and each decides alike who they are. `false` if somebody else computes there,
+/// as `is_taken` finds that has it go there: then the rank is back where it was.
+fn take_seat(
+    members: &impl Members,
+    rank: usize,
+    is_taken: impl FnOnce(&dyn Fn()) -> bool,
+) -> bool {
     let here = this_processor();
     let usable = usable_processors();
     if here == 0 || usable.len() < 2 {
@@ -84,18 +94,22 @@ fn take_seat(members: &impl Members, rank: usize) -> bool {
         move_to(processor);
         tell_processor(members.cell(rank));
     };
+    let is_taken = is_taken(&|| go(seat));
+    if is_taken {
+        go(here);
+    }
+    !is_taken
+}
+
+/// Whether somebody else computes where `go` leads. Only the kernel knows what runs there besides ranks. It
+/// shows it to a rank that has to wait for its place, or that offers it.
+fn is_taken(go: &dyn Fn()) -> bool {
     let takes_a_turn = |step: &dyn Fn()| {
         let begin = Instant::now();
         step();
         begin.elapsed() > A_TURN
     };
-    // Only the kernel knows what runs there besides ranks. It shows it to a rank that has to wait for its
-    // place, or that offers it.
-    let is_taken = takes_a_turn(&|| go(seat)) || (0..OFFERS).any(|_| takes_a_turn(&|| yield_now()));
-    if is_taken {
-        go(here);
-    }
-    !is_taken
+    takes_a_turn(go) || (0..OFFERS).any(|_| takes_a_turn(&|| yield_now()))
 }
 
 /// Tells the peers on which processor the owner of `cell`, the caller, runs; returns it.
@@ -146,7 +160,7 @@ fn seat(rank: usize, told: impl Iterator<Item = u32>, usable: &[u32]) -> Option<
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use super::{Crowding, FIRST_LOOK, NEXT_TRY, seat, take_seat, tell_processor};
+    use super::{Cell, Crowding, FIRST_LOOK, NEXT_TRY, seat, take_seat, tell_processor};
     use crate::{
         memory::{control::Control, layout::Geometry, segment::Segment},
         sync::{cell::Members, primitive::Ordering},
@@ -187,10 +201,10 @@ mod tests {
         assert_eq!(spread(&[1, 1, 1], &[1]), [1, 1, 1]);
     }
 
-    /// Puts the caller and what it says as ranks 0 and 1 on one processor, calls `leave` as rank 1, and
-    /// expects that rank 1 then is on another one, or has found that one busy.
+    /// Has rank 1 take its seat where rank 0 is too, and expects that it tells to be where that leaves it:
+    /// back there if the other processor `is_taken`.
     #[allow(clippy::print_stderr, reason = "says that it was skipped")]
-    fn leaves(leave: impl Fn(&Control) -> bool) {
+    fn leaves_unless_taken(is_taken: bool) {
         let usable = affinity::usable();
         let [first, _, ..] = usable[..] else {
             eprintln!("SKIPPED: only one processor may be used");
@@ -199,41 +213,60 @@ mod tests {
         let geometry = Geometry::with_staging(2, 0);
         let segment = Segment::private(geometry.total_bytes()).unwrap();
         let control = Control::new(segment, geometry, None);
-        let told = |rank| {
-            control
-                .cell(rank)
-                .presence
-                .processor
-                .load(Ordering::Relaxed)
+        let told = |rank: usize| {
+            let presence = &control.cell(rank).presence;
+            presence.processor.load(Ordering::Relaxed)
         };
         // On a busy machine the kernel may move the caller on at any moment.
-        loop {
+        let goes_where_it_should = |_| {
             affinity::move_to(first);
             let together = [0, 1].map(|rank| tell_processor(control.cell(rank)));
-            if together == [first + 1; 2] {
-                let found_room = leave(&control);
-                assert_eq!(told(0), first + 1);
-                if !found_room || told(1) != first + 1 {
-                    return;
-                }
+            if together != [first + 1; 2] {
+                return false;
             }
-        }
+            let been = Cell::new(None);
+            let found_room = take_seat(&control, 1, |go| {
+                go();
+                been.set(Some(told(1)));
+                is_taken
+            });
+            let Some(been) = been.get() else {
+                assert!(found_room, "it has not looked");
+                return false;
+            };
+            assert_eq!((told(0), found_room), (first + 1, !is_taken));
+            been != first + 1 && (told(1) == first + 1) == is_taken
+        };
+        assert!((0..1000).any(goes_where_it_should), "it never does");
     }
 
     #[test]
     fn a_rank_that_finds_another_on_its_processor_goes_to_a_free_one() {
-        leaves(|control| take_seat(control, 1));
+        leaves_unless_taken(false);
     }
 
     #[test]
-    fn a_rank_that_is_often_in_the_way_leaves() {
-        leaves(|control| {
-            let crowding = Crowding::default();
-            for _ in 0..=FIRST_LOOK {
-                crowding.felt(control, 1);
-            }
-            crowding.until_look.get() != NEXT_TRY
-        });
+    fn a_rank_that_finds_the_other_processor_busy_comes_back() {
+        leaves_unless_taken(true);
+    }
+
+    #[test]
+    fn a_rank_that_is_often_in_the_way_looks_where_it_had_better_be() {
+        for found_room in [true, false] {
+            let (crowding, looks) = (Crowding::default(), Cell::new(0));
+            let felt = || {
+                crowding.count(|| {
+                    looks.set(looks.get() + 1);
+                    found_room
+                });
+            };
+            (0..FIRST_LOOK).for_each(|_| felt());
+            assert_eq!(looks.get(), 0);
+            felt();
+            assert_eq!(looks.get(), 1);
+            let next = if found_room { 2 * FIRST_LOOK } else { NEXT_TRY };
+            assert_eq!(crowding.until_look.get(), next);
+        }
     }
 
     #[test]

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_name_is_removed_only_when_its_maker_is_gone() {
-        let name = names::random_job_name();
+        let name = names::unswept();
         let (file, locks) = create(&name).unwrap();
         assert!(is_held(&file).unwrap());
         assert!(!remove_abandoned(&name, &file).unwrap());
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_name_that_means_something_else_by_now_stays() {
-        let name = names::random_job_name();
+        let name = names::unswept();
         let (file, locks) = create(&name).unwrap();
         shm::unlink(&name).unwrap();
         drop(locks);
@@ -109,7 +109,7 @@ mod tests {
     /// The race that the lock decides: many who sweep while many make.
     #[test]
     fn makers_and_sweepers_do_not_hurt_each_other() {
-        let name = names::random_job_name();
+        let name = names::unswept();
         let (file, locks) = create(&name).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..3 {

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn an_open_object_is_found_once_its_name_is_gone() {
-        let name = names::random_job_name();
+        let name = names::unswept();
         let file = shm::create(&name).unwrap();
         let me = std::process::id();
         assert_eq!(ancestor_with(&name), None);

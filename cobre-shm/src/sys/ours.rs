@@ -165,11 +165,11 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     use super::{Access, NotOurs, names, open, open_held, path, stands_for};
-    use crate::{job::names::random_job_name, sys::shm};
+    use crate::{job::names::unswept, sys::shm};
 
     #[test]
     fn what_is_no_object_of_this_user_alone_is_refused() {
-        let name = random_job_name();
+        let name = unswept();
         let at = path(&name).unwrap();
         let refused = || match open(&name, Access::ReadWrite) {
             Err(NotOurs::Refused(what)) => what,
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn no_more_names_are_looked_at_than_asked_for() {
-        let made = [(); 5].map(|()| random_job_name());
+        let made = [(); 5].map(|()| unswept());
         let files = made.each_ref().map(|name| shm::create(name).unwrap());
         assert!(names(3).unwrap().count() <= 3);
         assert!(names(usize::MAX).unwrap().count() >= files.len());

@@ -151,6 +151,7 @@ pub(crate) fn processors(pid: u32) -> Option<Vec<usize>> {
 mod tests {
     use super::generation;
     use crate::{
+        job::names,
         memory::segment::Segment,
         sys::{
             lock::LockFile,
@@ -163,7 +164,7 @@ mod tests {
     /// The lock must go with the rank's process, not with the last of its children.
     #[test]
     fn a_forked_child_does_not_keep_its_parents_lock() {
-        let name = format!("/cobre-test-{}", uuid::Uuid::new_v4().simple());
+        let name = names::unswept();
         let mapped = shm::create(&name).unwrap();
         mapped.set_len(4096).unwrap();
         let segment = Segment::map(&mapped, 4096).unwrap();

@@ -1,7 +1,6 @@
 //! A rank leaves a job by dropping its communicator, whatever else of it lives on.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use core::time::Duration;
 use std::{
     sync::{Barrier, Mutex},
     thread,
@@ -12,27 +11,23 @@ use cobre_comm_trait::{
     SharedMemoryProvider, SharedPool, SharedReduction, SharedRegion,
 };
 use cobre_shm::{
-    Chunking, Config, ShmComm, WorkError, board::Progress, observer::Observer, random_job_name,
-    recording::Recording,
+    Chunking, ShmComm, WorkError, board::Progress, observer::Observer, recording::Recording,
 };
+use cobre_tests::{config, job_name, run_ranks, run_threads};
 
-/// Ranks as threads, which give up instead of waiting for ever.
-fn pair(name: &str, launcher: Option<u32>, body: impl Fn(ShmComm) + Sync) {
-    thread::scope(|scope| {
-        for rank in 0..2 {
-            let mut config = Config::new(name, rank, 2);
-            config.launcher = launcher;
-            config.timeout = Some(Duration::from_secs(30));
-            let body = &body;
-            scope.spawn(move || body(ShmComm::form(&config).unwrap()));
-        }
+/// The ranks of the job `name`, which this process has founded as their launcher.
+fn launched(name: &str, ranks: usize, body: impl Fn(ShmComm) + Sync) {
+    run_ranks(ranks, |rank, _| {
+        let mut config = config(name, rank, ranks);
+        config.launcher = Some(std::process::id());
+        body(ShmComm::form(&config).unwrap());
     });
 }
 
 #[test]
 fn a_rank_that_drops_its_communicator_has_left_even_if_it_keeps_windows() {
     let told = Barrier::new(2);
-    pair(&random_job_name(), None, |comm| {
+    run_threads(2, |comm, _| {
         let mut region = comm.create_shared_region::<f64>(10).unwrap();
         region.part_mut().fill(1.5);
         let reader = region.fence().unwrap();
@@ -78,11 +73,11 @@ fn a_rank_that_drops_its_communicator_has_left_even_if_it_keeps_windows() {
 
 #[test]
 fn a_recorded_rank_has_left_when_it_has_left_all_its_communicators() {
-    let name = random_job_name();
+    let name = job_name();
     let recording = Recording::default();
     let observer = Observer::found_with(&name, 2, Some(recording), None).unwrap();
     let ended = || observer.record(0).unwrap().ended_ns.is_some();
-    pair(&name, Some(std::process::id()), |comm| {
+    launched(&name, 2, |comm| {
         let split = comm.split_local().unwrap();
         let other = comm.split_local().unwrap();
         drop(split);
@@ -98,14 +93,14 @@ fn a_recorded_rank_has_left_when_it_has_left_all_its_communicators() {
 
 #[test]
 fn what_a_rank_says_through_a_split_communicator_is_said_in_its_job() {
-    let name = random_job_name();
+    let name = job_name();
     let observer = Observer::found(&name, 2).unwrap();
     let said = Barrier::new(2);
     let progress = |rank: u64| Progress {
         done: 3 + rank,
         total: 9,
     };
-    pair(&name, Some(std::process::id()), |comm| {
+    launched(&name, 2, |comm| {
         let split = comm.split_local().unwrap();
         let inner = split.split_local().unwrap();
         let Progress { done, total } = progress(comm.rank() as u64);
@@ -122,13 +117,14 @@ fn what_a_rank_says_through_a_split_communicator_is_said_in_its_job() {
         said.wait();
     });
     // A job of one too.
-    let comm = ShmComm::form(&Config::new(random_job_name(), 0, 1)).unwrap();
-    let split = comm.split_local().unwrap();
-    split.status().progress(1, 2);
-    for comm in [&comm, &split] {
-        let record = comm.board().swap_remove(0).record.unwrap();
-        assert_eq!(record.progress, Some(Progress { done: 1, total: 2 }));
-    }
+    run_threads(1, |comm, _| {
+        let split = comm.split_local().unwrap();
+        split.status().progress(1, 2);
+        for comm in [&comm, &split] {
+            let record = comm.board().swap_remove(0).record.unwrap();
+            assert_eq!(record.progress, Some(Progress { done: 1, total: 2 }));
+        }
+    });
 }
 
 /// What a launcher finds of a job whose ranks do `last` after a common call and leave, `order[0]` first.
@@ -136,27 +132,19 @@ fn after_all_have_left(
     order: [usize; 3],
     last: impl Fn(&ShmComm) -> Result<(), CommError> + Sync,
 ) -> Option<CommError> {
-    let name = random_job_name();
+    let name = job_name();
     let observer = Observer::found(&name, 3).unwrap();
     let called = Barrier::new(3);
     let gone = Mutex::new(0);
-    thread::scope(|scope| {
-        for rank in 0..3 {
-            let mut config = Config::new(&name, rank, 3);
-            config.launcher = Some(std::process::id());
-            let (last, called, gone) = (&last, &called, &gone);
-            scope.spawn(move || {
-                let comm = ShmComm::form(&config).unwrap();
-                comm.barrier().unwrap();
-                last(&comm).unwrap();
-                called.wait();
-                while order[*gone.lock().unwrap()] != rank {
-                    thread::yield_now();
-                }
-                drop(comm);
-                *gone.lock().unwrap() += 1;
-            });
+    launched(&name, 3, |comm| {
+        comm.barrier().unwrap();
+        last(&comm).unwrap();
+        called.wait();
+        while order[*gone.lock().unwrap()] != comm.rank() {
+            thread::yield_now();
         }
+        drop(comm);
+        *gone.lock().unwrap() += 1;
     });
     observer.first_failure()
 }
@@ -212,20 +200,12 @@ fn a_last_broadcast_that_one_rank_leaves_out_is_found_when_it_leaves() {
 #[test]
 fn ranks_that_leave_together_are_compared() {
     for _ in 0..50 {
-        let name = random_job_name();
+        let name = job_name();
         let observer = Observer::found(&name, 3).unwrap();
         let leaves = Barrier::new(3);
-        thread::scope(|scope| {
-            for rank in 0..3 {
-                let mut config = Config::new(&name, rank, 3);
-                config.launcher = Some(std::process::id());
-                let leaves = &leaves;
-                scope.spawn(move || {
-                    let comm = ShmComm::form(&config).unwrap();
-                    comm.broadcast(&mut [1.0], rank.min(1)).unwrap();
-                    leaves.wait();
-                });
-            }
+        launched(&name, 3, |comm| {
+            comm.broadcast(&mut [1.0], comm.rank().min(1)).unwrap();
+            leaves.wait();
         });
         let told = observer.first_failure();
         assert!(matches!(told, Some(CommError::Mismatch { .. })), "{told:?}");
@@ -235,9 +215,9 @@ fn ranks_that_leave_together_are_compared() {
 /// After a failure ranks stop at different calls, which is no disagreement.
 #[test]
 fn a_split_communicator_that_has_failed_does_not_fail_its_job_in_the_end() {
-    let name = random_job_name();
+    let name = job_name();
     let observer = Observer::found(&name, 2).unwrap();
-    pair(&name, Some(std::process::id()), |comm| {
+    launched(&name, 2, |comm| {
         let split = comm.split_local().unwrap();
         if comm.rank() == 1 {
             drop(split);

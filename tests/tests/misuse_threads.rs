@@ -8,20 +8,14 @@ use std::{
 };
 
 use cobre_comm_trait::{
-    CommError, Communicator, Operation, PoolProvider, ReduceOp, SharedMemoryProvider, SharedPool,
-    SharedRegion,
+    Activity, CommError, Communicator, Operation, PoolProvider, ReduceOp, SharedMemoryProvider,
+    SharedPool, SharedRegion,
 };
-use cobre_shm::{Config, ShmComm, random_job_name};
+use cobre_shm::{ShmComm, board};
+use cobre_tests::run_threads;
 
 fn pair(body: impl Fn(ShmComm) + Sync) {
-    let name = random_job_name();
-    thread::scope(|scope| {
-        for rank in 0..2 {
-            let config = Config::new(name.clone(), rank, 2);
-            let body = &body;
-            scope.spawn(move || body(ShmComm::form(&config).unwrap()));
-        }
-    });
+    run_threads(2, |comm, _| body(comm));
 }
 
 #[test]
@@ -79,7 +73,10 @@ fn a_second_communicator_of_one_process_is_another_job() {
 /// A job of one has failed when its only rank has panicked while it led.
 #[test]
 fn a_failed_job_of_one_has_no_second_communicator() {
-    let comm = ShmComm::form(&Config::new(random_job_name(), 0, 1)).unwrap();
+    run_threads(1, |comm, _| populates_and_panics(&comm));
+}
+
+fn populates_and_panics(comm: &ShmComm) {
     let region = comm.create_shared_region::<u8>(10).unwrap();
     let populate = AssertUnwindSafe(|| {
         let result = region.populate_by_leader(|_| resume_unwind(Box::new("on purpose")));
@@ -189,34 +186,39 @@ fn a_fence_waits_for_its_turn() {
     pair(|comm| {
         let region = comm.create_shared_region::<f64>(9).unwrap();
         if comm.rank() == 1 {
+            let waits_in_its_barrier = |member: &board::Member| match &member.activity {
+                Some(Activity::Waiting { call, .. }) => {
+                    call.as_ref().map(|call| call.operation) == Some(Operation::Barrier)
+                }
+                _ => false,
+            };
+            while !waits_in_its_barrier(&comm.board()[0]) {
+                thread::yield_now();
+            }
+            waits.wait();
+            // Rank 0 has begun its fence.
             waits.wait();
             comm.barrier().unwrap();
             region.fence().unwrap();
             return;
         }
-        let is_asleep = |thread: i32| {
-            let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
-            stat.rsplit(") ").next().unwrap().starts_with('S')
-        };
-        let until_asleep = |thread: i32| {
-            while !is_asleep(thread) {
-                thread::yield_now();
-            }
-        };
-        let (to, threads) = std::sync::mpsc::channel();
-        let fencing = to.clone();
         thread::scope(|scope| {
-            let comm = &comm;
-            scope.spawn(move || {
+            scope.spawn(|| comm.barrier().unwrap());
+            waits.wait();
+            let (to, thread) = std::sync::mpsc::channel();
+            let fence = scope.spawn(move || {
                 to.send(nix::unistd::gettid().as_raw()).unwrap();
-                comm.barrier().unwrap();
-            });
-            until_asleep(threads.recv().unwrap());
-            scope.spawn(move || {
-                fencing.send(nix::unistd::gettid().as_raw()).unwrap();
                 assert_eq!(*region.fence().unwrap(), [0.0; 9]);
             });
-            until_asleep(threads.recv().unwrap());
+            let thread: i32 = thread.recv().unwrap();
+            let is_asleep = || {
+                let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
+                stat.is_ok_and(|stat| stat.rsplit(") ").next().unwrap().starts_with('S'))
+            };
+            // Its first sleep is that for its turn.
+            while !fence.is_finished() && !is_asleep() {
+                thread::yield_now();
+            }
             waits.wait();
         });
     });
@@ -242,7 +244,7 @@ fn a_rank_with_invalid_arguments_is_told_where_and_stays_told() {
             "broadcast: root 17 is not a rank of a communicator of 2"
         );
         assert!(place.starts_with("rank 1, operation 1 at "), "{text}");
-        assert!(place.contains("misuse.rs:"), "{text}");
+        assert!(place.contains("misuse_threads.rs:"), "{text}");
         for _ in 0..2 {
             assert_eq!(comm.barrier(), Err(told.clone()));
         }
