@@ -158,7 +158,7 @@ const TABLE: &[Foreign] = &[
     foreign(&["-verbose"], 0, Same("--verbose")),
     // Placement.
     foreign(
-        &["-bind-to", "--cpu-bind", "--cpu_bind", "-binding"],
+        &["-bind-to", "--cpu-bind", "--cpu_bind"],
         1,
         Same("--bind-to"),
     ),
@@ -181,6 +181,7 @@ const TABLE: &[Foreign] = &[
             "--rankfile",
             "-rf",
             "-rankfile",
+            "-binding",
         ],
         1,
         Refused(PLACES),
@@ -347,8 +348,13 @@ const VALUES: &[(&str, &str, Value)] = &[
     ("--bind-to", "socket", Value::Is("package")),
     ("--bind-to", "sockets", Value::Is("package")),
     ("--bind-to", "ldoms", Value::Is("numa")),
+    ("--bind-to", "no", Value::Is("none")),
     ("--bind-to", "hwthread", Value::Refused(HALF_CORE)),
     ("--bind-to", "threads", Value::Refused(HALF_CORE)),
+    ("--bind-to", "core:", Value::Refused(TWO_BINDINGS)),
+    ("--bind-to", "numa:", Value::Refused(TWO_BINDINGS)),
+    ("--bind-to", "socket:", Value::Refused(TWO_BINDINGS)),
+    ("--bind-to", "hwthread:", Value::Refused(HALF_CORE)),
     ("--map-by", "slot", Value::Is("core")),
     ("--map-by", "cores", Value::Is("core")),
     ("--map-by", "l3cache", Value::Is("l3")),
@@ -376,6 +382,9 @@ const VALUES: &[(&str, &str, Value)] = &[
 const HALF_CORE: &str = "the smallest part that a rank is kept on is `core`, with all its threads";
 const TWO_OPTIONS: &str =
     "the part before the colon is for --map-by; PE=N is --cpus-per-rank N here";
+
+const TWO_BINDINGS: &str =
+    "the part before the colon is for --bind-to; how many cores a rank gets is --cpus-per-rank N";
 
 #[derive(Clone, Copy, Debug)]
 enum Value {
@@ -407,15 +416,15 @@ pub(super) fn translate(word: &OsStr, after: &[OsString]) -> Result<Option<Trans
     else {
         return Ok(None);
     };
-    let name = name.to_string_lossy();
     let taken = match inline {
         Some(_) => 0,
         None => entry.values.min(after.len()),
     };
-    let value = || {
+    let given = || {
         let next = after[..taken].first().map(OsString::as_os_str);
         inline.or(next).unwrap_or_default()
     };
+    let shown = name.display();
     let mut translated = Translated {
         ours: None,
         note: None,
@@ -426,48 +435,56 @@ pub(super) fn translate(word: &OsStr, after: &[OsString]) -> Result<Option<Trans
         Same(ours) if entry.values == 0 || (inline.is_none() && taken == 0) => {
             translated.ours = Some(ours.into());
         }
-        Same(ours) => translated.ours = Some(joined(ours, value())),
+        Same(ours) => {
+            let option = OsStr::new(ours);
+            translated.ours = Some(joined(ours, value(option, name, given())?));
+        }
         Setting => {
             let [variable, value] = &after[..taken] else {
                 return Err(format!(
-                    "{name}: expected a name and a value; here it is --env NAME=VALUE"
+                    "{shown}: expected a name and a value; here it is --env NAME=VALUE"
                 ));
             };
             let setting = joined(variable, value);
             translated.ours = Some(joined("--env", &setting));
         }
-        Ignored(why) => translated.note = Some(format!("{name} is ignored: {why}")),
+        Ignored(why) => translated.note = Some(format!("{shown} is ignored: {why}")),
         Only(accepted, answer) => {
-            let value = value().to_string_lossy();
+            let value = given().to_string_lossy();
             // Hosts may have numbers of slots, and be several.
             let host = |one: &str| one.split_once(':').map_or(one, |(host, _)| host).to_owned();
             let is_accepted =
                 |one: &str| accepted.contains(&one) || accepted.contains(&host(one).as_str());
             if !value.split(',').all(is_accepted) {
-                return Err(format!("{name}: {answer}"));
+                return Err(format!("{shown}: {answer}"));
             }
         }
-        Refused(answer) => return Err(format!("{name}: {answer}")),
+        Refused(answer) => return Err(format!("{shown}: {answer}")),
     }
     Ok(Some(translated))
 }
 
-/// What the value of our option `name` is called here.
+/// What `given`, a value of our option `option`, is called here; the user has called the option
+/// `name`.
 ///
 /// # Errors
 /// What to do instead, if there is no such thing here.
-pub(super) fn value(name: &OsStr, value: &OsStr) -> Result<Option<&'static str>, String> {
-    let text = value.to_string_lossy();
-    let known = VALUES.iter().find(|(option, theirs, _)| {
-        name == *option
+pub(super) fn value<'a>(
+    option: &OsStr,
+    name: &OsStr,
+    given: &'a OsStr,
+) -> Result<&'a OsStr, String> {
+    let text = given.to_string_lossy();
+    let known = VALUES.iter().find(|(of, theirs, _)| {
+        option == *of
             && match theirs.ends_with(':') {
                 true => text.starts_with(theirs),
                 false => text == *theirs,
             }
     });
     match known {
-        None => Ok(None),
-        Some((_, _, Value::Is(ours))) => Ok(Some(ours)),
+        None => Ok(given),
+        Some((_, _, Value::Is(ours))) => Ok(OsStr::new(*ours)),
         Some((_, _, Value::Refused(answer))) => Err(format!("{} {text}: {answer}", name.display())),
     }
 }
@@ -524,6 +541,12 @@ mod tests {
             ("--oversubscribe a", " a"),
             ("--host localhost:4,localhost a", " a"),
             ("-K a", " a"),
+            ("--cpu-bind=cores a", "--bind-to=core a"),
+            ("--cpu-bind=sockets a", "--bind-to=package a"),
+            ("--cpu_bind ldoms a", "--bind-to=numa a"),
+            ("-bind-to socket a", "--bind-to=package a"),
+            ("-bind-to core a", "--bind-to=core a"),
+            ("-map-by socket a", "--map-by=package a"),
         ] {
             assert_eq!(words(theirs), Ok((ours.to_owned(), String::new())));
         }
@@ -541,18 +564,27 @@ mod tests {
             "-N 2 a",
             "--nodes 2 a",
             "--kill-on-bad-exit=0 a",
+            "-bind-to hwthread a",
+            "-bind-to core:2 a",
+            "--cpu-bind=threads a",
+            "-map-by socket:PE=2 a",
+            "-binding cell=core a",
         ] {
             let name = line.split([' ', '=']).next().unwrap();
             let error = words(line).unwrap_err();
-            assert!(error.starts_with(&format!("{name}: ")), "{error}");
+            let (before, _) = error.split_once(": ").unwrap();
+            assert!(before.starts_with(name), "{error}");
         }
     }
 
     #[test]
     fn values_that_others_know_are_translated_or_answered() {
-        let of = |option, text| value(OsStr::new(option), OsStr::new(text));
-        assert_eq!(of("--bind-to", "socket"), Ok(Some("package")));
-        assert_eq!(of("--bind-to", "core"), Ok(None));
+        let of = |option, text| {
+            let option = OsStr::new(option);
+            value(option, option, OsStr::new(text)).map(|value| value.to_str().unwrap())
+        };
+        assert_eq!(of("--bind-to", "socket"), Ok("package"));
+        assert_eq!(of("--bind-to", "core"), Ok("core"));
         assert!(of("--bind-to", "hwthread").unwrap_err().contains("`core`"));
         assert!(
             of("--map-by", "socket:PE=2")

@@ -154,7 +154,7 @@ impl Options {
         if name == "--separator" {
             self.separator = Some(value.to_owned());
         }
-        let value = foreign::value(name, value)?.map_or(value, OsStr::new);
+        let value = foreign::value(name, name, value)?;
         self.words.push(foreign::joined(name, value));
         Ok(true)
     }
