@@ -18,6 +18,7 @@
 
 mod error;
 mod plan;
+mod proc;
 mod process;
 mod relay;
 mod report;
@@ -105,7 +106,6 @@ fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, La
     loop {
         let failed = LaunchError::system("opening the files of --output-dir");
         let again = files::again(&files).map_err(failed)?;
-        let now = clock.now();
         let attempt = start_job(
             &plan,
             number,
@@ -113,9 +113,8 @@ fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, La
             again,
             deadline,
             &mut signals,
-            now,
+            &mut clock,
         );
-        clock.wake(None);
         let finished = attempt
             .and_then(|attempt| show_debuggers(&plan, debugger, inheritance, attempt))
             .and_then(|attempt| Supervisor::new(attempt, &mut signals, &mut clock))
@@ -177,7 +176,7 @@ fn start_job<'a>(
     files: Vec<RankFiles>,
     deadline: Option<Instant>,
     signals: &mut Signals,
-    now: Instant,
+    clock: &mut Clock,
 ) -> Result<Attempt<'a>, LaunchError> {
     let identity = Identity::new(number);
     let oom_kills = OomKills::begin();
@@ -185,9 +184,12 @@ fn start_job<'a>(
     let job = Job::found(identity.name, plan)?;
     let since = Instant::now();
     // Not before the guard has been forked: what comes from now on comes to it too.
-    let missed = signals.hand_over(now);
+    clock.wake(None);
+    let missed = signals.hand_over(clock.now());
     let ranks = guard.start_ranks(plan, missed)?;
-    signals.all_started(now);
+    // Many take their time: the same signal again is another.
+    clock.wake(None);
+    signals.all_started(clock.now());
     Ok(Attempt {
         plan,
         number,
@@ -196,6 +198,7 @@ fn start_job<'a>(
         guard,
         files,
         oom_kills,
+        inheritance,
         since,
         deadline,
     })

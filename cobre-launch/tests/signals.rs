@@ -128,7 +128,7 @@ fn no_signal_is_lost_when_a_job_is_started_again() {
         let mut command = signal_launcher(&args);
         command.process_group(0);
         let mut running = start(command);
-        running.read_stderr_until("starting the job again");
+        running.read_stderr_until("starting the job again", 1);
         spin_for(offset * Duration::from_micros(200));
         kill(Pid::from_raw(-running.pid().as_raw()), Signal::SIGINT).unwrap();
         let outcome = running.finish();
@@ -338,7 +338,7 @@ fn sigquit_is_answered_also_if_it_is_ignored() {
     running.read_until("ready", 1);
     running.signal(Signal::SIGINT);
     running.signal(Signal::SIGQUIT);
-    running.read_stderr_until("what each rank is doing:");
+    running.read_stderr_until("what each rank is doing:", 1);
     running.write("go\n");
     let outcome = running.finish();
     assert_eq!(

@@ -68,7 +68,6 @@ pub(crate) fn start(
     let mut command = if plan.is_debugged(rank) {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", debugger::WAIT]).arg(&program.path);
-        sys::allow_tracing(&mut command, PTracer::Any);
         command
     } else {
         let mut command = Command::new(&program.path);
@@ -94,10 +93,8 @@ pub(crate) fn start(
     if let Some(processors) = plan.ranks[rank].processors {
         sys::keep_on(&mut command, processors);
     }
-    if plan.stacks
-        && let Some(launcher) = rustix::process::getppid()
-    {
-        sys::allow_tracing(&mut command, PTracer::ProcessID(launcher));
+    if let Some(tracer) = tracer(plan.is_debugged(rank), plan.stacks) {
+        sys::allow_tracing(&mut command, tracer);
     }
     sys::die_with_parent(&mut command, getpid());
     sys::give_back(&mut command, inheritance);
@@ -107,6 +104,17 @@ pub(crate) fn start(
         stdout: unblock(stdout)?,
         stderr: unblock(stderr)?,
     })
+}
+
+/// Who may look into a rank's process, beside its ancestors; the kernel keeps one answer. Nobody knows
+/// who will start the debugger in its pane. With `--stacks` it is the launcher, the parent of this
+/// process.
+fn tracer(is_debugged: bool, stacks: bool) -> Option<PTracer> {
+    if is_debugged {
+        return Some(PTracer::Any);
+    }
+    let launcher = rustix::process::getppid().filter(|_| stacks);
+    launcher.map(PTracer::ProcessID)
 }
 
 /// What a rank writes to, a pipe or a terminal: our end, and the rank's.
@@ -212,4 +220,19 @@ pub(crate) fn refused(plan: &Plan, rank: usize, source: io::Error) -> LaunchErro
 fn unblock(pipe: OwnedFd) -> io::Result<OwnedFd> {
     fcntl(pipe.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok(pipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tracer;
+    use rustix::process::PTracer;
+
+    #[test]
+    fn stacks_take_nothing_from_a_debugger() {
+        assert_eq!(tracer(true, true), Some(PTracer::Any));
+        assert_eq!(tracer(true, false), Some(PTracer::Any));
+        let parent = rustix::process::getppid().map(PTracer::ProcessID);
+        assert_eq!(tracer(false, true), parent);
+        assert_eq!(tracer(false, false), None);
+    }
 }

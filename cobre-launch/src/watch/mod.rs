@@ -11,5 +11,4 @@ pub(crate) mod job;
 pub(crate) mod oom;
 pub(crate) mod scene;
 pub(crate) mod stacks;
-pub(crate) mod stopped;
 pub(crate) mod supervise;

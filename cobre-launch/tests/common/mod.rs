@@ -202,16 +202,17 @@ impl Running {
         self.seen.clone()
     }
 
-    /// Reads standard error until `text` has come.
-    pub fn read_stderr_until(&mut self, text: &str) {
+    /// Reads standard error until `text` has come `times` times; returns what it has read.
+    pub fn read_stderr_until(&mut self, text: &str, times: usize) -> String {
         let stderr = self.child.stderr.as_mut().unwrap();
         let mut seen = String::new();
         let mut buffer = [0; 4096];
-        while !seen.contains(text) {
+        while seen.matches(text).count() < times {
             let count = stderr.read(&mut buffer).unwrap();
-            assert!(count > 0, "no {text:?} in {seen:?}");
+            assert!(count > 0, "no {times} x {text:?} in {seen:?}");
             seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
+        seen
     }
 
     /// Reads no more of standard output.

@@ -18,9 +18,9 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, UnixCredentials, connect, getsockopt, socket,
     sockopt,
 };
-use nix::unistd::{Uid, getppid};
+use nix::unistd::{Pid, Uid, getppid};
 
-use crate::report;
+use crate::{proc, report};
 
 /// The cores of a job; free again when this is dropped or its process ends.
 #[derive(Debug)]
@@ -188,23 +188,17 @@ fn listener(name: &str) -> Option<UnixCredentials> {
     getsockopt(&asking, sockopt::PeerCredentials).ok()
 }
 
-/// The parent of this process, its parent, and so on, as far as `/proc` shows them.
+/// The parent of this process, its parent, and so on. The parent is 0 for who was put into a PID
+/// namespace from outside, and so is whoever listens outside: that is nobody's ancestor.
 fn ancestors() -> Vec<i32> {
-    let of = |pid: &i32| parent(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?);
-    std::iter::successors(Some(getppid().as_raw()), of).collect()
-}
-
-/// The parent in the text of /proc/PID/stat: the second word after the name, which may contain
-/// blanks and brackets.
-fn parent(stat: &str) -> Option<i32> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let parent = after_name.split_whitespace().nth(1)?.parse().ok()?;
-    (parent > 0).then_some(parent)
+    let parent = getppid();
+    let all = std::iter::once(parent).chain(proc::ancestors(parent));
+    all.map(Pid::as_raw).filter(|&pid| pid > 0).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{lease, parent};
+    use super::lease;
     use cobre_shm::topology::{CpuList, Machine, Node, Processor};
 
     /// A machine whose processors no real one has, so that no real job is disturbed.
@@ -245,12 +239,5 @@ mod tests {
         let (again, _held) = take().picked.expect("two cores again");
         assert_eq!(again, one);
         drop(also_held);
-    }
-
-    #[test]
-    fn the_parent_is_found_behind_any_name() {
-        assert_eq!(parent("42 (a b) c) S 7 42 42 0"), Some(7));
-        assert_eq!(parent("1 (init) S 0 1 1 0"), None);
-        assert_eq!(parent("42 (x"), None);
     }
 }

@@ -15,6 +15,7 @@ use cobre_shm::recording::RankRecord;
 
 use crate::error::LaunchError;
 use crate::plan::Plan;
+use crate::proc;
 use crate::process::guard::{Guard, Started};
 use crate::process::signal::Signals;
 use crate::relay::files::RankFiles;
@@ -24,6 +25,7 @@ use crate::relay::stdin::{self, Broadcast};
 use crate::report::attempt::Report;
 use crate::report::progress::ProgressLine;
 use crate::report::verdict::RankEnd;
+use crate::sys::Inheritance;
 use crate::watch::clock::{Clock, LONGEST_WAIT};
 use crate::watch::ending::{Ending, Reason};
 use crate::watch::hang::HangWatch;
@@ -31,7 +33,6 @@ use crate::watch::job::{Job, Membership};
 use crate::watch::oom::OomKills;
 use crate::watch::scene::{self, Doing};
 use crate::watch::stacks::{self, Process};
-use crate::watch::stopped::is_stopped;
 use crate::{JobExit, report};
 
 /// How often the segment is looked at while some ranks have ended and others run: whether one of
@@ -55,6 +56,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) ranks: Vec<Started>,
     pub(crate) files: Vec<RankFiles>,
     pub(crate) oom_kills: OomKills,
+    /// What gdb gets back.
+    pub(crate) inheritance: Inheritance,
     /// When this attempt began, on the machine's clock.
     pub(crate) since: Instant,
     /// When the time of all attempts together is up.
@@ -82,6 +85,7 @@ pub(crate) struct Supervisor<'a> {
     signals: &'a mut Signals,
     /// For all but reports.
     clock: &'a mut Clock,
+    inheritance: Inheritance,
     oom_kills: OomKills,
     hang: Option<HangWatch>,
     progress: Option<ProgressLine>,
@@ -146,6 +150,7 @@ impl<'a> Supervisor<'a> {
             guard: attempt.guard,
             signals,
             clock,
+            inheritance: attempt.inheritance,
             oom_kills: attempt.oom_kills,
             hang: plan.hang_after.map(|limit| HangWatch::new(limit, now)),
             progress: plan.progress.then(|| ProgressLine::new(terminal, now)),
@@ -336,6 +341,7 @@ impl<'a> Supervisor<'a> {
             if self.plan.stacks && matches!(reason, Reason::Hang | Reason::Timeout) {
                 self.say_stacks();
                 // The grace is for the ranks.
+                self.clock.wake(None);
                 now = self.clock.now();
             }
             self.ending = Some(Ending::new(reason, now, self.plan.kill_grace));
@@ -351,24 +357,29 @@ impl<'a> Supervisor<'a> {
 
     /// Where the threads of the ranks are.
     fn say_stacks(&mut self) {
-        let running = self
-            .ranks
-            .iter()
-            .enumerate()
-            .filter(|(_, rank)| rank.end.is_none());
-        let processes = running.map(|(rank, state)| Process {
+        let ranks = self.ranks.iter().enumerate();
+        let running = ranks.filter(|(_, state)| state.end.is_none());
+        let processes = running.map(|(rank, _)| Process {
             rank,
-            // Its process may be a shell around the one that joined.
-            pid: match self.job.membership(rank) {
-                Membership::Joined { pid } => pid.cast_signed(),
-                _ => state.pid.as_raw(),
-            },
+            pid: self.process_of(rank),
         });
         let processes: Vec<Process> = processes.collect();
-        let stacks = stacks::of(&processes, self.plan.cores);
+        let stacks = stacks::of(&processes, self.plan.cores, self.inheritance);
         self.output.say(&format!(
             "cobre-launch: the stacks of the ranks, by gdb:\n{stacks}"
         ));
+    }
+
+    /// The process that has joined as `rank`: that of the rank, or one that it has started. What a rank
+    /// says of itself may be a number in another PID namespace, or anything.
+    fn process_of(&self, rank: usize) -> Pid {
+        let own = self.ranks[rank].pid;
+        let Membership::Joined { pid } = self.job.membership(rank) else {
+            return own;
+        };
+        let joined = Pid::from_raw(pid.cast_signed());
+        let is_its = proc::ancestors(joined).any(|ancestor| ancestor == own);
+        if is_its { joined } else { own }
     }
 
     /// What each rank is doing now.
@@ -376,13 +387,8 @@ impl<'a> Supervisor<'a> {
         let mut scene = self.job.scene();
         for (rank, doing) in scene.iter_mut().enumerate() {
             let Rank { pid, end } = self.ranks[rank];
-            // Its process may be a shell around the one that joined.
-            let joined = match self.job.membership(rank) {
-                Membership::Joined { pid } => i32::try_from(pid).ok().map(Pid::from_raw),
-                _ => None,
-            };
-            let mut its = std::iter::once(pid).chain(joined);
-            doing.set_stopped(end.is_none() && its.any(is_stopped));
+            let its = [pid, self.process_of(rank)];
+            doing.set_stopped(end.is_none() && its.into_iter().any(proc::is_stopped));
         }
         scene
     }
