@@ -1,10 +1,9 @@
 //! Programs that see another machine: namespaces of their own.
 
 use std::any::type_name_of_val;
-use std::fs::File;
 use std::process::Command;
 
-use nix::fcntl::{Flock, FlockArg};
+use crate::{End, Process, patience};
 
 /// Namespaces for programs, which a shell script sets up first.
 #[derive(Debug)]
@@ -85,8 +84,8 @@ const APART: &str = "COBRE_TEST_APART";
 /// Runs `test`, the closure that is all of the test which calls this, with a `/dev/shm` that nobody else
 /// uses: what it cleans is no other test's, and no other test cleans what it has left there.
 ///
-/// The test runs in a process of its own, in a mount namespace. Where these are not allowed (in most
-/// containers), it runs here, while no other test that calls this does.
+/// The test runs in a process of its own, in a mount namespace. Where these are not allowed (in many
+/// containers), it is skipped, and a line says so.
 ///
 /// # Panics
 /// If the test fails.
@@ -94,9 +93,8 @@ pub fn apart(test: impl FnOnce()) {
     if std::env::var_os(APART).is_some() {
         return test();
     }
-    let Ok(elsewhere) = Elsewhere::try_with(MOUNTS, &new_dev_shm("mode=1777")) else {
-        let _turn = take_turns();
-        return test();
+    let Some(elsewhere) = Elsewhere::dev_shm("mode=1777") else {
+        return;
     };
     // The path of the closure: crate::module::test::{{closure}}.
     let path = type_name_of_val(&test);
@@ -105,24 +103,15 @@ pub fn apart(test: impl FnOnce()) {
     let this = std::env::current_exe().expect("a test has a program");
     let this = this.to_str().expect("its path is text");
     let arguments = [this, name, "--exact", "--include-ignored", "--nocapture"];
-    let output = elsewhere.command(&arguments).env(APART, "1").output();
-    let output = output.expect("the test can be started");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
-    let passed = output.status.success() && said.contains("1 passed");
-    assert!(passed, "{name}, apart:\n{said}{complained}");
-    if complained.contains("SKIPPED") {
-        skipped(&complained);
-    }
-}
-
-/// Waits until no other process runs a test apart, and keeps others waiting until it is dropped.
-fn take_turns() -> Flock<File> {
-    let user = nix::unistd::geteuid();
-    let path = std::env::temp_dir().join(format!("cobre-tests-{user}.lock"));
-    let options = File::options().create(true).append(true).open(path);
-    let file = options.expect("room for a file");
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, error)| error)
-        .expect("a lock")
+    let test = Process::start(name, elsewhere.command(&arguments).env(APART, "1"));
+    // It has watchdogs of its own; from here it is silent for as long as it runs.
+    let mut test = test.silent_for(20 * patience());
+    let end = test.end();
+    let heard = test.heard();
+    let passed = end == End::Code(0) && heard.contains("1 passed");
+    assert!(passed, "{name}, apart:\n{heard}");
+    let skips = heard
+        .lines()
+        .filter_map(|line| line.split_once("SKIPPED: "));
+    skips.for_each(|(_, why)| skipped(why));
 }

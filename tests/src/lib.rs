@@ -7,6 +7,7 @@ mod elsewhere;
 pub mod fault;
 #[cfg(feature = "numa")]
 mod hwloc;
+mod job;
 pub mod model;
 mod process;
 mod recorded;
@@ -18,11 +19,11 @@ mod watchdog;
 pub use elsewhere::{Elsewhere, apart, skipped};
 #[cfg(feature = "numa")]
 pub use hwloc::described;
-pub use process::{End, Job, Process};
+pub use job::Job;
+pub use process::{End, Process, run};
 pub use recorded::{Hwloc, Known, Recorded, known};
 pub use shm::{
-    config, job_name, left_behind, made_up_and_left, made_up_names, run_threads, run_threads_with,
-    shm_cases,
+    config, job_name, left_behind, made_up_names, run_threads, run_threads_with, shm_cases,
 };
 pub use terminal::Terminal;
 pub use threads::{run_ranks, try_ranks};

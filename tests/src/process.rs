@@ -5,8 +5,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
-use crate::{job_name, left_behind, patience};
+use cobre_shm::inspect::{self, RankView};
+use cobre_shm::{Activity, observer::Membership};
+
+use crate::patience;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,7 @@ pub struct Process {
     lines: Receiver<Line>,
     unread: VecDeque<String>,
     heard: String,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -72,7 +77,10 @@ impl Process {
             "COBRE_SHM_LAUNCHER",
             "COBRE_SHM_STAGING",
             "COBRE_SHM_ATTACH_TIMEOUT",
+            "COBRE_SHM_TIMEOUT",
             "COBRE_SHM_WAIT",
+            // How wide tables are.
+            "COLUMNS",
             // What says that another launcher has started the tests.
             "OMPI_COMM_WORLD_RANK",
             "PMI_RANK",
@@ -97,7 +105,15 @@ impl Process {
             lines,
             unread: VecDeque::new(),
             heard: String::new(),
+            patience: patience(),
         }
+    }
+
+    /// Every wait for a line may take this long: a program that is silent while it works.
+    #[must_use]
+    pub fn silent_for(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Its process number.
@@ -122,7 +138,7 @@ impl Process {
             return Some(line);
         }
         loop {
-            match self.lines.recv_timeout(patience()) {
+            match self.lines.recv_timeout(self.patience) {
                 Ok(Line { error, text }) => {
                     self.heard += &format!("{} {text}\n", if error { "!" } else { ">" });
                     if !error {
@@ -131,7 +147,7 @@ impl Process {
                 }
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.fail(&format!("silent for {:?}", patience()));
+                    self.fail(&format!("silent for {:?}", self.patience));
                 }
             }
         }
@@ -143,7 +159,7 @@ impl Process {
     /// If nothing comes for [`patience`], or its output ends.
     pub fn complaint(&mut self) -> String {
         loop {
-            match self.lines.recv_timeout(patience()) {
+            match self.lines.recv_timeout(self.patience) {
                 Ok(Line { error, text }) => {
                     self.heard += &format!("{} {text}\n", if error { "!" } else { ">" });
                     if error {
@@ -212,13 +228,58 @@ impl Process {
         nix::sys::signal::kill(pid, signal).expect("the process can be signalled");
     }
 
-    /// Waits until it sleeps in the kernel: what it does now can only be ended from outside.
+    /// Waits until it is a rank of a job, which may still form.
+    ///
+    /// # Panics
+    /// If it is not within [`patience`], or ends.
+    pub fn until_joined(&mut self) {
+        self.until("join a job", |rank| {
+            matches!(rank.membership, Membership::Joined { .. })
+        });
+    }
+
+    /// Waits until it waits for other ranks in a collective.
+    ///
+    /// # Panics
+    /// If it does not within [`patience`], or ends.
+    pub fn until_waiting(&mut self) {
+        self.until("wait for others", |rank| {
+            matches!(rank.activity, Activity::Waiting { .. })
+        });
+    }
+
+    /// Waits until the control segment of its job says so of its rank.
+    fn until(&mut self, what: &str, so: impl Fn(&RankView) -> bool) {
+        let begin = Instant::now();
+        loop {
+            if self.ranks().iter().any(&so) {
+                return;
+            }
+            if self.has_ended() || begin.elapsed() > self.patience {
+                self.fail(&format!("does not {what}"));
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// What the control segments that it has open say of the ranks that it is.
+    fn ranks(&self) -> Vec<RankView> {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        let links = links.into_iter().flatten().flatten();
+        let segments = links.filter_map(|link| inspect::open(&link.path()));
+        let jobs = segments.filter_map(|segment| inspect::read(&segment).ok());
+        let ranks = jobs.flat_map(|job| job.ranks);
+        ranks.filter(|rank| rank.pid == self.pid()).collect()
+    }
+
+    /// Waits until it sleeps in the kernel, in whatever it waits for. That says nothing of what it has
+    /// done before: see [`until_joined`](Self::until_joined) and [`until_waiting`](Self::until_waiting).
     ///
     /// # Panics
     /// If it does not within [`patience`], or ends.
     pub fn until_asleep(&mut self) {
         let stat = format!("/proc/{}/stat", self.pid());
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         let mut asleep = 0;
         while begin.elapsed() < patience() {
             let text = std::fs::read_to_string(&stat).unwrap_or_default();
@@ -242,7 +303,7 @@ impl Process {
     /// # Panics
     /// If it is not within [`patience`].
     pub fn until_stopped(&mut self) {
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         while begin.elapsed() < patience() {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
             let stat = stat.unwrap_or_default();
@@ -268,7 +329,7 @@ impl Process {
                 .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             line.and_then(|count| count.trim().parse::<u64>().ok())
         };
-        let (pid, begin) = (self.pid(), std::time::Instant::now());
+        let (pid, begin) = (self.pid(), Instant::now());
         let before = naps(pid).unwrap_or(0);
         while begin.elapsed() < patience() {
             if naps(pid).is_some_and(|now| now >= before + times) {
@@ -277,6 +338,23 @@ impl Process {
             std::thread::yield_now();
         }
         self.fail("does not nap");
+    }
+
+    /// Reads to the end of both its streams; its standard output and standard error.
+    fn read_to_end(&mut self) -> (String, String) {
+        drop(self.child.stdin.take());
+        let (mut said, mut complained) = (String::new(), String::new());
+        loop {
+            match self.lines.recv_timeout(self.patience) {
+                Ok(Line { error, text }) => {
+                    self.heard += &format!("{} {text}\n", if error { "!" } else { ">" });
+                    let stream = if error { &mut complained } else { &mut said };
+                    *stream += &(text + "\n");
+                }
+                Err(RecvTimeoutError::Disconnected) => return (said, complained),
+                Err(RecvTimeoutError::Timeout) => self.fail("does not end"),
+            }
+        }
     }
 
     fn fail(&mut self, why: &str) -> ! {
@@ -290,87 +368,23 @@ impl Process {
     }
 }
 
+/// Runs `command` to its end: its exit code, its standard output and its standard error, of whole lines.
+///
+/// # Panics
+/// If it is silent for [`patience`], or a signal ends it.
+pub fn run(command: &mut Command) -> (i32, String, String) {
+    let name = format!("{command:?}");
+    let mut process = Process::start(&name, command);
+    let (said, complained) = process.read_to_end();
+    match process.end() {
+        End::Code(code) => (code, said, complained),
+        End::Signal(_) => process.fail("is killed"),
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A job whose ranks are started by hand, without a launcher.
-#[derive(Debug)]
-pub struct Job {
-    program: String,
-    name: String,
-    ranks: Vec<Vec<String>>,
-    variables: Vec<(String, String)>,
-}
-
-impl Job {
-    /// As many ranks of `program`, with the same arguments.
-    #[must_use]
-    pub fn of<A: AsRef<str>>(program: &str, ranks: usize, arguments: &[A]) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|a| a.as_ref().to_owned()).collect();
-        Self::ranks(program, vec![arguments; ranks])
-    }
-
-    /// One rank of `program` for each list of arguments.
-    #[must_use]
-    pub fn ranks(program: &str, ranks: Vec<Vec<String>>) -> Self {
-        Self {
-            program: program.to_owned(),
-            name: job_name(),
-            ranks,
-            variables: Vec::new(),
-        }
-    }
-
-    /// Sets a variable for every rank.
-    #[must_use]
-    pub fn env(mut self, variable: &str, value: &str) -> Self {
-        self.variables.push((variable.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The job's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The command that starts one rank.
-    #[must_use]
-    pub fn command(&self, rank: usize) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(&self.ranks[rank])
-            .env("COBRE_SHM_NAME", &self.name)
-            .env("COBRE_SHM_RANK", rank.to_string())
-            .env("COBRE_SHM_SIZE", self.ranks.len().to_string())
-            .env("COBRE_SHM_ATTACH_TIMEOUT", "50")
-            .envs(self.variables.iter().map(|(k, v)| (k, v)));
-        command
-    }
-
-    /// Starts one rank.
-    #[must_use]
-    pub fn start_rank(&self, rank: usize) -> Process {
-        Process::start(&format!("rank {rank}"), &mut self.command(rank))
-    }
-
-    /// Starts every rank.
-    #[must_use]
-    pub fn start(&self) -> Vec<Process> {
-        (0..self.ranks.len())
-            .map(|rank| self.start_rank(rank))
-            .collect()
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            assert_eq!(left_behind(&self.name), [""; 0], "left in /dev/shm");
-        }
     }
 }

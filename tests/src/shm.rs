@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cobre_comm_trait::conformance::{self, Case};
 use cobre_shm::{Config, ShmComm};
@@ -82,17 +82,4 @@ pub fn made_up_names() -> BTreeSet<String> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|entry| entry.starts_with("cobre-") && !entry.starts_with("cobre-test-"))
         .collect()
-}
-
-/// Which of the made-up names that are here now, but were not `before`, stay. Those of tests that
-/// run at the same time go by themselves.
-#[must_use]
-pub fn made_up_and_left(before: &BTreeSet<String>) -> BTreeSet<String> {
-    let begin = Instant::now();
-    let mut new: BTreeSet<String> = made_up_names().difference(before).cloned().collect();
-    while !new.is_empty() && begin.elapsed() < Duration::from_secs(5) {
-        std::thread::yield_now();
-        new = new.intersection(&made_up_names()).cloned().collect();
-    }
-    new
 }

@@ -40,7 +40,7 @@ fn bereaved(wait: &str, before: &[&str], end: &[&str], asleep: bool) -> [String;
     for rank in &mut ranks[..2] {
         rank.hear("waits");
         if asleep {
-            rank.until_asleep();
+            rank.until_waiting();
         }
     }
     ranks[2].hear("ready");
@@ -120,11 +120,12 @@ fn a_stopped_rank_is_not_a_dead_one() {
     let mut ranks = job.start();
     ranks[1].hear("ready");
     ranks[1].signal(Signal::SIGSTOP);
+    ranks[1].until_stopped();
     ranks[0].hear("ready");
     for rank in &mut ranks {
         rank.say("go on");
     }
-    ranks[0].until_asleep();
+    ranks[0].until_waiting();
     ranks[1].signal(Signal::SIGCONT);
     for rank in &mut ranks {
         rank.hear("ok reduce");

@@ -1,6 +1,6 @@
 //! Ranks that `mpirun` or `srun` has started, as their variables say: one job, or a sentence.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::{fs::symlink, process::CommandExt};
 use std::process::Command;
 
 use cobre_tests::{End, Process, job_name};
@@ -75,19 +75,20 @@ fn a_launch_without_a_name_is_known_by_its_process() {
     let folder = std::env::temp_dir().join(format!("cobre-hydra-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("there is room");
     let proxy = folder.join("hydra_pmi_proxy");
-    let script = "#!/bin/sh\n\
+    let script = "\
         export PMI_SIZE=3 MPI_LOCALNRANKS=3 PMI_RANK\n\
         PMI_RANK=2; sh -c '\"$1\" join barrier; exit $?' sh \"$1\" &\n\
         PMI_RANK=0; \"$1\" join barrier &\n\
         PMI_RANK=1; \"$1\" join barrier &\n\
         wait\n";
-    std::fs::write(&proxy, script).expect("there is room");
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&proxy, executable).expect("it is ours");
+    // A shell of that name, not a file written here: a child that another test forks at that moment has
+    // it open for writing, and it could not be executed.
+    symlink("/bin/sh", &proxy).expect("there is room");
     let launch = || {
         let mut command = Command::new(&proxy);
+        command.arg0("sh").args(["-c", script, "sh", RANK]);
         // As if a rank of another launch had started it.
-        command.arg(RANK).env("PMI_RANK", "0");
+        command.env("PMI_RANK", "0");
         command.env("COBRE_SHM_ATTACH_TIMEOUT", "50s");
         Process::start("mpiexec", &mut command)
     };
@@ -186,7 +187,7 @@ fn a_program_that_a_rank_starts_is_told_whose_variables_it_has() {
 fn what_a_killed_rank_0_left_does_not_stop_the_next_program() {
     let name = job_name();
     let mut killed = open_mpi(&["join"], 0, 2, &name);
-    killed.until_asleep();
+    killed.until_joined();
     killed.signal(Signal::SIGKILL);
     assert_eq!(killed.end(), End::Signal(9));
     for _ in 0..2 {

@@ -1,17 +1,17 @@
 //! What killed founders leave in `/dev/shm`: found, removed when nobody can need it, and only then.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::Command;
 
 use cobre_shm::{LeftoverState, leftovers, random_job_name, sweep};
-use cobre_tests::{End, Process, apart, patience};
+use cobre_tests::{End, Process, apart, run};
 use nix::sys::signal::Signal;
 
 const RANK: &str = env!("CARGO_BIN_EXE_scripted-rank");
 
 /// A founder that waits for the other rank of its job.
 fn forming(name: &str) -> Process {
-    let mut command = std::process::Command::new(RANK);
+    let mut command = Command::new(RANK);
     command.args(["join", "barrier"]);
     command.env("COBRE_SHM_NAME", name);
     command
@@ -19,12 +19,7 @@ fn forming(name: &str) -> Process {
         .env("COBRE_SHM_SIZE", "2");
     command.env("COBRE_SHM_ATTACH_TIMEOUT", "50");
     let mut founder = Process::start("the founder", &mut command);
-    // Not when it sleeps: on a busy machine it may before it has made anything.
-    let begin = Instant::now();
-    while state(leftovers(), name) != Some(LeftoverState::Forming) {
-        assert!(begin.elapsed() < patience() && !founder.has_ended());
-        std::thread::yield_now();
-    }
+    founder.until_joined();
     founder
 }
 
@@ -117,12 +112,9 @@ fn the_inspector_says_and_removes_what_is_left() {
         founder.signal(Signal::SIGKILL);
         founder.end();
         let inspect = |arguments: &[&str]| {
-            let output = std::process::Command::new(env!("CARGO_BIN_EXE_inspect"))
-                .args(arguments)
-                .output()
-                .expect("the inspector can be started");
-            assert!(output.status.success(), "{output:?}");
-            let said = String::from_utf8(output.stdout).expect("text");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_inspect"));
+            let (code, said, complained) = run(command.args(arguments));
+            assert_eq!((code, complained.as_str()), (0, ""), "{said}");
             let line = said.lines().find(|line| line.contains(&name));
             line.map(str::to_owned)
         };

@@ -1,12 +1,13 @@
 //! Makes ranks fail, and prints what comes of it as Markdown.
 #![allow(clippy::print_stdout)]
 
+use std::collections::BTreeSet;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 use cobre_tests::fault::{Fault, Programs, Table, Tally, Usage, matrix};
-use cobre_tests::{End, Process, made_up_and_left, made_up_names};
+use cobre_tests::{End, Process, made_up_names};
 
 /// Makes ranks fail, and prints what comes of it.
 #[derive(Debug, Parser)]
@@ -203,4 +204,16 @@ fn spread(what: &str, mut times: Vec<Duration>) -> String {
     let (median, p99, most) = (at(0.5), at(0.99), at(1.0));
     let count = times.len();
     format!("{count} times {what}: median {median:.1?}, p99 {p99:.1?}, longest {most:.1?}.")
+}
+
+/// Which of the made-up names that are here now, but were not `before`, stay. Those of jobs that
+/// run at the same time go by themselves.
+fn made_up_and_left(before: &BTreeSet<String>) -> BTreeSet<String> {
+    let begin = Instant::now();
+    let mut new: BTreeSet<String> = made_up_names().difference(before).cloned().collect();
+    while !new.is_empty() && begin.elapsed() < Duration::from_secs(5) {
+        std::thread::yield_now();
+        new = new.intersection(&made_up_names()).cloned().collect();
+    }
+    new
 }
