@@ -22,7 +22,7 @@ use std::{
 
 pub(crate) use address::{Address, Listener};
 
-/// Clients at a time; others are told to come again.
+/// Clients at a time; others are told to try again later.
 const CLIENTS: usize = 64;
 /// A client's time, for all that it sends and receives.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -140,7 +140,7 @@ impl<S: Socket> Exchange<S> {
         let answer = if has_room {
             self.request(page)?
         } else {
-            Answer::new("503 Service Unavailable", "too many clients, come again\n")
+            Answer::new("503 Service Unavailable", "too many clients, try again later\n")
         };
         let Answer {
             status,
@@ -254,9 +254,9 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exchange, is_loopback};
+    use super::{Exchange, Socket as _, is_loopback};
     use std::io::{ErrorKind, Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -284,12 +284,19 @@ mod tests {
         }
     }
 
+    /// A client of `address` that does not wait for ever.
+    fn connect(address: SocketAddr) -> TcpStream {
+        let client = TcpStream::connect(address).unwrap();
+        client.limit(Duration::from_secs(60)).unwrap();
+        client
+    }
+
     /// What a client receives that sends `request` and reads when all of it is sent.
     fn answer(request: Vec<u8>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let client = thread::spawn(move || {
-            let mut client = TcpStream::connect(address).unwrap();
+            let mut client = connect(address);
             client.write_all(&request).unwrap();
             let mut answer = String::new();
             client.read_to_string(&mut answer).unwrap();
@@ -303,7 +310,7 @@ mod tests {
     #[test]
     fn a_client_has_its_time_for_all_that_it_sends_and_reads() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut client = connect(listener.local_addr().unwrap());
         let (server, _) = listener.accept().unwrap();
         // More than fits the socket's buffers, and nobody reads it.
         let page = || "x".repeat(64 << 20);

@@ -136,6 +136,19 @@ impl Terminal {
         }
     }
 
+    /// Reads until the screen does not show `unwanted` any more.
+    ///
+    /// # Panics
+    /// If it still does after [`patience`] in which the program writes nothing.
+    pub fn until_gone(&mut self, unwanted: &str) {
+        while self.contents().contains(unwanted) {
+            match self.output.recv_timeout(patience()) {
+                Ok(bytes) => self.screen.0.process(&bytes),
+                Err(_) => panic!("{unwanted:?} stays on the screen:\n{}", self.contents()),
+            }
+        }
+    }
+
     /// Makes the terminal larger or smaller, of which its programs are told.
     ///
     /// # Panics

@@ -5,12 +5,13 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::PathBuf,
     process::Command,
     time::Instant,
 };
 
 use cobre_comm_trait::text::is_misleading;
-use cobre_tests::{End, Process, patience};
+use cobre_tests::{End, Process, patience, run};
 use nix::sys::signal::Signal;
 
 const LAUNCH: &str = env!("CARGO_BIN_EXE_launch");
@@ -31,13 +32,9 @@ fn launch(scripts: &[&[&str]]) -> (Process, String) {
     (launcher, name)
 }
 
-/// What the inspector says, and how it ends.
+/// How the inspector ends, and what it says.
 fn inspect(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(INSPECT).args(arguments).output();
-    let output = output.expect("the inspector can be started");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let code = output.status.code().expect("it is not killed");
-    (code, text(&output.stdout), text(&output.stderr))
+    run(Command::new(INSPECT).args(arguments))
 }
 
 fn told(arguments: &[&str]) -> String {
@@ -81,12 +78,8 @@ fn a_hung_job_is_explained() {
     );
     assert!(said.contains("staging"), "{said}");
     // The same on a terminal of 80 columns.
-    let narrow = Command::new(INSPECT)
-        .args(["show", &name])
-        .env("COLUMNS", "80")
-        .output()
-        .expect("the inspector can be started");
-    let narrow = String::from_utf8_lossy(&narrow.stdout).into_owned();
+    let mut narrow = Command::new(INSPECT);
+    let (_, narrow, _) = run(narrow.args(["show", &name]).env("COLUMNS", "80"));
     let wide = narrow.lines().find(|line| line.chars().count() > 80);
     assert_eq!(wide, None, "{narrow}");
     assert!(
@@ -318,33 +311,67 @@ fn metrics_are_served_on_loopback_only() {
     );
     let address = server.hear("serving http://");
     let address = address.strip_suffix("/metrics").expect("an address");
-    let get = |request: &str| {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.write_all(request.as_bytes()).expect("it reads");
+    let connect = || {
+        let stream = TcpStream::connect(address).expect("it listens");
+        let limited = stream.set_read_timeout(Some(patience()));
+        limited.expect("a socket");
+        stream
+    };
+    let ask = |mut stream: &TcpStream, request: &str| {
         let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
+        let asked = stream.write_all(request.as_bytes());
+        let _ = asked.and_then(|()| stream.read_to_string(&mut answer));
         answer
     };
-    // Whoever is slow, or says nothing, keeps nobody waiting.
-    let mut slow: Vec<TcpStream> = (0..20)
-        .map(|_| TcpStream::connect(address).expect("it listens"))
-        .collect();
-    for client in &mut slow {
-        client.write_all(b"GET /met").expect("it reads");
+    // Whoever is slow keeps nobody waiting, and is answered too. A server that served one after the other
+    // would have let the first go before it came to the last. Each has a few seconds, which may not be
+    // enough on a busy machine.
+    let begin = Instant::now();
+    loop {
+        let slow: Vec<TcpStream> = (0..20).map(|_| connect()).collect();
+        for mut client in &slow {
+            client.write_all(b"GET /met").expect("it reads");
+        }
+        let answer = ask(
+            &connect(),
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        );
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("# TYPE cobre_jobs gauge"), "{answer}");
+        let late = ask(&slow[0], "rics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        if late.starts_with("HTTP/1.1 200 OK\r\n") {
+            break;
+        }
+        assert!(begin.elapsed() < patience(), "never in time: {late:?}");
     }
-    let answer = get("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.contains("# TYPE cobre_jobs gauge"), "{answer}");
-    let rebound = get("GET /metrics HTTP/1.1\r\nHost: example.org\r\n\r\n");
+    let rebound = "GET /metrics HTTP/1.1\r\nHost: example.org\r\n\r\n";
+    let rebound = ask(&connect(), rebound);
     assert!(rebound.starts_with("HTTP/1.1 403"), "{rebound}");
-    drop(slow);
+}
+
+/// A folder that is gone afterwards, also if the test fails.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("cobre-metrics-{}", std::process::id()));
+        // Of a process that was killed and had the same number.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("a folder");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 #[test]
 fn metrics_are_served_to_this_user_alone_on_a_socket() {
-    let folder = std::env::temp_dir().join(format!("cobre-metrics-{}", std::process::id()));
-    std::fs::create_dir(&folder).expect("a folder");
-    let path = folder.join("socket");
+    let folder = Folder::new();
+    let path = folder.0.join("socket");
     let address = format!("unix:{}", path.display());
     for _ in 0..2 {
         // The second finds what the first left when it was killed.
@@ -360,6 +387,8 @@ fn metrics_are_served_to_this_user_alone_on_a_socket() {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         let mut client = UnixStream::connect(&path).expect("it listens");
+        let limited = client.set_read_timeout(Some(patience()));
+        limited.expect("a socket");
         let request = b"GET /metrics HTTP/1.1\r\nHost: anything\r\n\r\n";
         client.write_all(request).expect("it reads");
         let mut said = String::new();
@@ -369,7 +398,6 @@ fn metrics_are_served_to_this_user_alone_on_a_socket() {
         assert_eq!(code, 1);
         assert!(complained.contains("in use"), "{complained}");
     }
-    let _ = std::fs::remove_dir_all(&folder);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use cobre_tests::{End, Process, apart, job_name, left_behind};
+use cobre_tests::{End, Process, apart, job_name, left_behind, run};
 use nix::sys::signal::Signal;
 
 /// A board of A, B and D, whose members are processes.
@@ -46,15 +46,9 @@ fn tell(service: &mut Process, what: &str) {
     service.hear(what.split(' ').next().unwrap_or_default());
 }
 
-/// What the inspector says, and how it ends.
+/// How the inspector ends, and what it says.
 fn inspect(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_inspect"))
-        .args(arguments)
-        .output()
-        .expect("the inspector can be started");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let code = output.status.code().expect("it is not killed");
-    (code, text(&output.stdout), text(&output.stderr))
+    run(Command::new(env!("CARGO_BIN_EXE_inspect")).args(arguments))
 }
 
 #[track_caller]

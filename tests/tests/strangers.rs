@@ -52,7 +52,14 @@ fn runs(what: &str, command: &mut Command) -> String {
 /// All that looks at `/dev/shm` as a whole does so and ends: no FIFO there is waited for.
 #[track_caller]
 fn nobody_waits() -> String {
+    nobody_waits_each(|| {})
+}
+
+/// The same, with `before` before each of the programs.
+#[track_caller]
+fn nobody_waits_each(mut before: impl FnMut()) -> String {
     let job = [LAUNCH, "-n", "2", RANK, "join", "barrier"];
+    before();
     let heard = runs("a job", Command::new(job[0]).args(&job[1..]));
     assert_eq!(heard.matches("ok barrier").count(), 2, "{heard}");
     // Nobody is on it yet, so that it is made.
@@ -62,6 +69,7 @@ fn nobody_waits() -> String {
         r#"{{"shared_memory": {{"segments": [{{"name": "{board}", "members": ["A"]}}]}}}}"#
     );
     fs::write(&config, json).expect("room for a file");
+    before();
     let mut member = Process::start("a member", Command::new(MEMBER).arg(&config).arg("A"));
     member.hear("joined");
     let mut told = String::new();
@@ -75,6 +83,7 @@ fn nobody_waits() -> String {
         &["board", &board],
         &["board"],
     ] {
+        before();
         told += &runs(&arguments.join(" "), Command::new(INSPECT).args(arguments));
     }
     member.say("leave");
@@ -140,10 +149,11 @@ impl Lease {
         self.fcntl(libc::F_GETLEASE, 0) == libc::F_WRLCK
     }
 
-    /// Gives it back; whether it was there to be given back, since nobody has waited until the system took
-    /// it away.
-    fn end(self) -> bool {
-        self.fcntl(libc::F_SETLEASE, libc::F_UNLCK) == 0
+    /// Gives it back and takes it anew. Whether it was there to be given back: the system takes it away
+    /// when somebody has waited for it for three quarters of a minute.
+    fn renew(&self) -> bool {
+        let was_there = self.fcntl(libc::F_SETLEASE, libc::F_UNLCK) == 0;
+        was_there && self.fcntl(libc::F_SETLEASE, libc::F_WRLCK) == 0
     }
 }
 
@@ -189,13 +199,14 @@ fn nobody_waits_for_a_lease_of_this_user_either() {
     apart(|| {
         let name = cobre_shm::random_job_name();
         let lease = Lease::on(new_file(&name, 0o600));
-        let told = nobody_waits();
+        // For each program: who tries and does not wait begins the time after which it is taken away.
+        let told = nobody_waits_each(|| assert!(lease.renew()));
         let line = told.lines().find(|line| line.contains(&name));
         assert!(
             line.is_some_and(|line| line.contains("has a lease on it")),
             "{told}"
         );
-        assert!(lease.end());
+        assert!(lease.renew());
     });
 }
 

@@ -57,8 +57,9 @@ fn top_follows_keys_and_gives_the_terminal_back() {
     top.press("k");
     top.see(&["end rank 1 (process "]);
     top.press("n");
+    top.until_gone("end rank 1 (process ");
     top.press("\r");
-    top.see(&["q quit"]);
+    top.until_gone("operation barrier() #2");
     // The job goes on and ends; the last picture stays.
     launcher.say("go on");
     assert_eq!(launcher.end(), End::Code(0), "{}", launcher.heard());

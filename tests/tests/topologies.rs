@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cobre_shm::topology::{CpuList, Surroundings};
-use cobre_tests::{End, Known, Process, Recorded, known};
+use cobre_tests::{End, Known, Process, Recorded, known, run};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -38,19 +38,14 @@ const REQUESTS: [&[&str]; 10] = [
 
 /// What the launcher says to it: the threads of each rank and the picture, or why it cannot be.
 fn asked(machine: &Path, request: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_launch"))
-        .args(["--dry-run", "--report-bindings", "--machine"])
-        .arg(machine)
-        .args(request)
-        .arg("true")
-        .env_remove("RAYON_NUM_THREADS")
-        .env_remove("OMP_NUM_THREADS")
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    let complained = String::from_utf8(output.stderr).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_launch"));
+    command.args(["--dry-run", "--report-bindings", "--machine"]);
+    command.arg(machine).args(request).arg("true");
+    command.env_remove("RAYON_NUM_THREADS");
+    command.env_remove("OMP_NUM_THREADS");
+    let (code, said, complained) = run(&mut command);
     let mut text = format!("$ cobre-launch {}\n", request.join(" "));
-    if !output.status.success() {
+    if code != 0 {
         return text + complained.lines().next().unwrap_or_default() + "\n\n";
     }
     let threads = |line: &str| {
@@ -118,15 +113,11 @@ fn hwloc_describes_the_same_machines() {
 #[test]
 fn the_inspector_draws_them_too() {
     let inspect = |arguments: &[&str], machine: &Path| {
-        let output = Command::new(env!("CARGO_BIN_EXE_inspect"))
-            .arg("topology")
-            .args(arguments)
-            .arg("--machine")
-            .arg(machine)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        let mut inspect = Command::new(env!("CARGO_BIN_EXE_inspect"));
+        inspect.arg("topology").args(arguments);
+        let (code, said, complained) = run(inspect.arg("--machine").arg(machine));
+        assert_eq!((code, complained.as_str()), (0, ""));
+        said
     };
     let all = known();
     let laptop = all.iter().find(|known| known.name == "laptop").unwrap();
@@ -162,13 +153,9 @@ fn the_inspector_marks_where_the_ranks_of_a_job_may_run() {
     };
     let topology = |arguments: &[&str]| {
         let mut inspect = Command::new(env!("CARGO_BIN_EXE_inspect"));
-        let output = inspect
-            .args(["topology", &name])
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        let (code, said, complained) = run(inspect.args(["topology", &name]).args(arguments));
+        assert_eq!((code, complained.as_str()), (0, ""));
+        said
     };
     let said = topology(&[]);
     assert!(
