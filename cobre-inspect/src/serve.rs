@@ -140,7 +140,10 @@ impl<S: Socket> Exchange<S> {
         let answer = if has_room {
             self.request(page)?
         } else {
-            Answer::new("503 Service Unavailable", "too many clients, try again later\n")
+            Answer::new(
+                "503 Service Unavailable",
+                "too many clients, try again later\n",
+            )
         };
         let Answer {
             status,

@@ -55,6 +55,7 @@ fn broadcast() {
         };
         watchdog.step(comm.rank(), "broadcasts");
         comm.broadcast(&mut buf, 1).expect("broadcast");
+        watchdog.step(comm.rank(), "compares what was broadcast");
         assert!(buf == expected);
     });
 }
@@ -71,6 +72,7 @@ fn allgatherv() {
         watchdog.step(comm.rank(), "gathers");
         comm.allgatherv(send, &mut recv, &counts, &displs)
             .expect("allgatherv");
+        watchdog.step(comm.rank(), "compares what was gathered");
         let (first, rest) = recv[1..].split_at(counts[0]);
         assert!(first == long);
         assert_eq!(rest[rest.len() - 4..], [7, 8, 9, 0]);
@@ -87,6 +89,7 @@ fn allreduce() {
         watchdog.step(comm.rank(), "reduces");
         comm.allreduce(&send, &mut recv, ReduceOp::Sum)
             .expect("allreduce");
+        watchdog.step(comm.rank(), "compares what was reduced");
         for start in (0..len).step_by(997).chain(len - 9..len) {
             assert_eq!(recv[start], 2.0 * start as f64);
         }

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -36,15 +35,20 @@ fn recorded(
     (0..RANKS).map(|rank| observer.record(rank)).collect()
 }
 
-/// Returns when all other ranks sleep in their collective `number`.
-fn until_all_others_sleep(comm: &ShmComm, observer: &Observer, number: u64) {
+/// Returns when these ranks sleep in their collective `number`.
+fn until_asleep(observer: &Observer, ranks: impl Iterator<Item = usize> + Clone, number: u64) {
     let sleeps = |rank| match observer.activity(rank) {
         Activity::Waiting { call, .. } => call.is_some_and(|call| call.number == number),
         _ => false,
     };
-    while !(0..RANKS).all(|rank| rank == comm.rank() || sleeps(rank)) {
+    while !ranks.clone().all(sleeps) {
         std::thread::yield_now();
     }
+}
+
+fn others(comm: &ShmComm) -> impl Iterator<Item = usize> + Clone {
+    let rank = comm.rank();
+    (0..RANKS).filter(move |&other| other != rank)
 }
 
 fn site(record: &RankRecord, operation: Operation) -> &SiteRecord {
@@ -57,7 +61,7 @@ fn who_comes_last_and_what_it_costs_is_counted_at_each_call_site() {
     let records = recorded(Some(Recording::default()), |comm, observer| {
         for number in 1..=CALLS {
             if comm.rank() == LATE {
-                until_all_others_sleep(comm, observer, number);
+                until_asleep(observer, others(comm), number);
             }
             comm.barrier().unwrap();
         }
@@ -91,17 +95,6 @@ fn who_comes_last_and_what_it_costs_is_counted_at_each_call_site() {
         let of_sites = |time: fn(&SiteRecord) -> u64| record.sites.iter().map(time).sum::<u64>();
         assert_eq!(waiting, of_sites(|site| site.waiting_ns));
         assert_eq!(calling, of_sites(|site| site.time_ns));
-    }
-}
-
-/// Returns when these ranks sleep in their collective `number`.
-fn until_asleep(observer: &Observer, ranks: Range<usize>, number: u64) {
-    let sleeps = |rank| match observer.activity(rank) {
-        Activity::Waiting { call, .. } => call.is_some_and(|call| call.number == number),
-        _ => false,
-    };
-    while !ranks.clone().all(sleeps) {
-        std::thread::yield_now();
     }
 }
 
@@ -177,7 +170,7 @@ fn ranks_that_come_together_are_hardly_late() {
 fn a_broadcast_counts_for_its_root_and_nobody_comes_last() {
     let records = recorded(Some(Recording::default()), |comm, observer| {
         if comm.rank() == LATE {
-            until_all_others_sleep(comm, observer, 1);
+            until_asleep(observer, others(comm), 1);
         }
         comm.broadcast(&mut [0_u8; 1000], LATE).unwrap();
     });
@@ -223,6 +216,15 @@ fn the_ring_keeps_the_last_events_of_both_communicators() {
     }
 }
 
+/// One of the ranks that have not ended, by a panic neither.
+struct Working<'a>(&'a AtomicUsize);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Runs a recorded job whose records are written over all the time, with what `garbage` makes.
 fn overwritten(garbage: impl Fn(usize) -> u64 + Sync) {
     const CALLS: usize = 40;
@@ -237,8 +239,21 @@ fn overwritten(garbage: impl Fn(usize) -> u64 + Sync) {
     let (end, name, mut observer, file) = length(Some(Recording { trace_events: 64 }));
     let joined = Barrier::new(RANKS + 1);
     let working = AtomicUsize::new(RANKS);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+    run_ranks(RANKS + 1, |rank, watchdog| {
+        if rank < RANKS {
+            let _working = Working(&working);
+            let mut config = config(&name, rank, RANKS);
+            config.launcher = Some(std::process::id());
+            let comm = ShmComm::form(&config).unwrap();
+            joined.wait();
+            for call in 0..CALLS {
+                watchdog.step(rank, &format!("call {call}"));
+                comm.barrier().unwrap();
+                let mut sum = [0.0];
+                comm.allreduce(&[1.0], &mut sum, ReduceOp::Sum).unwrap();
+                assert_eq!(sum, [RANKS as f64]);
+            }
+        } else {
             joined.wait();
             while working.load(Ordering::Relaxed) > 0 {
                 for offset in (begin..end).step_by(8) {
@@ -249,21 +264,7 @@ fn overwritten(garbage: impl Fn(usize) -> u64 + Sync) {
                     let _ = observer.record(rank);
                 }
             }
-        });
-        run_ranks(RANKS, |rank, _| {
-            let mut config = config(&name, rank, RANKS);
-            config.launcher = Some(std::process::id());
-            let comm = ShmComm::form(&config).unwrap();
-            joined.wait();
-            for _ in 0..CALLS {
-                comm.barrier().unwrap();
-                let mut sum = [0.0];
-                comm.allreduce(&[1.0], &mut sum, ReduceOp::Sum).unwrap();
-                assert_eq!(sum, [RANKS as f64]);
-            }
-            drop(comm);
-            working.fetch_sub(1, Ordering::Relaxed);
-        });
+        }
     });
     observer.remove_name();
     let records: Vec<_> = (0..RANKS).map(|rank| observer.record(rank)).collect();
