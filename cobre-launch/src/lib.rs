@@ -26,6 +26,7 @@ mod sys;
 mod watch;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Instant;
 
 pub use report::exit_code::JobExit;
@@ -33,6 +34,7 @@ pub use report::exit_code::JobExit;
 use crate::error::LaunchError;
 use crate::plan::binding::{self, BindingArgs};
 use crate::plan::cli::{self, Parsed};
+use crate::plan::draft::Draft;
 use crate::plan::{Identity, Plan, cores};
 use crate::process::debugger::Debugger;
 use crate::process::guard::Guard;
@@ -62,7 +64,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
             segments
         }
         Ok(Parsed::Text(text)) => return report::print(&text),
-        Ok(Parsed::Answered) => return JobExit::Success,
+        Ok(Parsed::Answer(answer)) => return report::answer(&answer),
         Err(error) => return report::usage(&error),
     };
     match launch(segments, &command) {
@@ -77,7 +79,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> JobExit {
 
 fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, LaunchError> {
     let cores = cores_for(&segments[0].job.binding)?;
-    let mut plan = Plan::new(segments, &|name| std::env::var_os(name), cores)?;
+    let draft = Draft::new(segments, cores)?;
+    let path = draft.report().map(Path::to_owned);
+    // First of all: what is wrong from here on is reported too.
+    let mut report = ReportFile::create(path.as_deref(), command)?;
+    let outcome = run_job(draft, &mut report);
+    if let Err(error) = &outcome {
+        let attempt = Report::not_started(report.next(), error);
+        report_attempt(&mut report, Some(attempt), true);
+    }
+    outcome
+}
+
+fn run_job(draft: Draft, report: &mut ReportFile<'_>) -> Result<JobExit, LaunchError> {
+    let mut plan = Plan::new(draft, &|name| std::env::var_os(name))?;
     // Holds the ranks' cores until the job has ended.
     let bindings = binding::decide(&plan.binding, plan.ranks.len())?;
     plan.bind(&bindings)?;
@@ -96,7 +111,6 @@ fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, La
         pty::open(pty::size(&plan)).map_err(failed)?;
     }
     let files = files::create(&plan)?;
-    let mut report = ReportFile::create(&plan, command)?;
     let reports = Reports::open(&plan.recording)?;
     let mut clock = Clock::start();
     let deadline = plan
@@ -118,21 +132,19 @@ fn launch(segments: Vec<cli::Segment>, command: &[String]) -> Result<JobExit, La
         let finished = attempt
             .and_then(|attempt| show_debuggers(&plan, debugger, inheritance, attempt))
             .and_then(|attempt| Supervisor::new(attempt, &mut signals, &mut clock))
-            .and_then(Supervisor::run);
-        let finished = match finished {
-            Ok(finished) => finished,
-            Err(error) => {
-                report_attempt(&mut report, Some(Report::not_started(number, &error)), true);
-                return Err(error);
-            }
-        };
-        let is_last = !finished.may_restart || number == plan.max_restarts;
-        let written = report_attempt(&mut report, finished.report, is_last);
-        if is_last {
-            let exit = finished.exit.unless(!written);
-            return Ok(reports.write(&plan, &finished.records, exit));
+            .and_then(Supervisor::run)?;
+        if finished.may_restart && number < plan.max_restarts {
+            report_attempt(report, finished.report, false);
+            number += 1;
+            continue;
         }
-        number += 1;
+        let exit = reports.write(&plan, &finished.records, finished.exit);
+        let mut attempt = finished.report;
+        if let Some(attempt) = &mut attempt {
+            attempt.set_exit(exit, "the profile or the trace could not be written");
+        }
+        let written = report_attempt(report, attempt, true);
+        return Ok(exit.unless(!written));
     }
 }
 

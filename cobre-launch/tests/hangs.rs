@@ -374,6 +374,50 @@ fn a_report_says_why_a_job_did_not_start() {
     let summary = refused["summary"].as_str().unwrap();
     assert!(summary.starts_with("rank 0 cannot execute"), "{summary}");
     assert_eq!(report(&["true"])["summary"], serde_json::Value::Null);
+    // Whatever is wrong before that: the report of an earlier job never stays.
+    for (code, part, args) in [
+        (127, "`no-such-program` not found", &["no-such-program"][..]),
+        (
+            2,
+            "add --bind-to core",
+            &["-n", "1", "--map-by", "core", "true"],
+        ),
+        (2, "--env NOT_SET_HERE", &["--env", "NOT_SET_HERE", "true"]),
+        (
+            1,
+            "--output-dir: cannot create",
+            &["--output-dir", "/dev/null/x", "true"],
+        ),
+        (
+            1,
+            "--trace: cannot create",
+            &["--trace", "/dev/null/x", "true"],
+        ),
+    ] {
+        let refused = report(args);
+        assert_eq!(refused["exit_code"], code, "{refused}");
+        let summary = refused["summary"].as_str().unwrap();
+        assert!(summary.contains(part), "{summary}");
+    }
+    // Nothing is created, and nothing replaced.
+    assert_eq!(report(&["--dry-run", "true"])["exit_code"], 1);
+}
+
+#[test]
+fn the_report_has_the_exit_code_of_the_launcher() {
+    let folder = Folder::new();
+    let file = folder.file("report.json");
+    // The job succeeds, but nobody gets its trace.
+    let options = ["-n", "1", "--report", &file, "--trace", "/dev/full"];
+    let outcome = common::run(&[&options[..], &["true"]].concat());
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["exit_code"], 1);
+    assert_eq!(
+        report["summary"],
+        "the profile or the trace could not be written"
+    );
 }
 
 /// Rank 1 is killed in the first two attempts.

@@ -68,6 +68,23 @@ fn dots_appear_while_they_are_written() {
     assert_eq!(running.finish().code, 0);
 }
 
+/// A bar that draws over its line, as a user meets it: each state appears when it is drawn.
+#[test]
+fn a_bar_is_passed_on_state_by_state() {
+    let script = "printf '\\r10%%'; read x; printf '\\r20%%'; read x; echo";
+    for (options, shown) in [
+        (&["-n", "1"][..], "\r10%\r20%\n"),
+        (&["-n", "1", "--label"], "\r[0] 10%\r[0] 20%\n"),
+    ] {
+        let mut running = start(launcher(&[options, &["sh", "-c", script]].concat()));
+        for state in ["10%", "20%"] {
+            running.read_until(state, 1);
+            running.write("go\n");
+        }
+        assert_eq!(running.finish().stdout, shown);
+    }
+}
+
 #[test]
 fn labels_stand_before_each_line_also_of_a_prompt() {
     let script =
@@ -407,6 +424,10 @@ fn output_that_cannot_be_written_is_no_success() {
             format!("cobre-launch: writing to standard output failed: {why}\n")
         )
     );
+    for answer in ["--help", "-h", "--version", "--man", "--completions=bash"] {
+        let said = format!("cobre-launch: writing to standard output failed: {why}\n");
+        assert_eq!(to_full(&[answer]), (1, said), "{answer}");
+    }
     for (code, args) in [
         (1, &["-n", "2", "sh", "-c", "echo lost >&2"][..]),
         (127, &["no-such-program"]),
@@ -437,4 +458,19 @@ fn a_copy_that_is_cut_short_is_no_success() {
             "cobre-launch: --output-dir: rank-0.stdout is cut short: File too large (os error 27)\n"
         )
     );
+}
+
+/// Nobody waits for a slow reader there, so its bytes would be lost.
+#[test]
+fn a_copy_goes_to_regular_files_only() {
+    let folder = Folder::new();
+    let pipe = folder.file("rank-0.stdout");
+    nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Both ends, so that it has a reader and this does not wait.
+    let both = std::fs::File::options().read(true).write(true).open(&pipe);
+    let outcome = run(&["-n", "1", "--output-dir", &folder.file(""), "echo", "lost"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""));
+    let told = format!("--output-dir: cannot create `{pipe}`: it is there, and no regular file\n");
+    assert!(outcome.stderr.ends_with(&told), "{}", outcome.stderr);
+    drop(both.unwrap());
 }

@@ -205,8 +205,8 @@ fn parse_ranks(text: &str) -> Result<usize, String> {
 pub(crate) enum Parsed {
     /// A job, from one segment per program; and what the user is told before it starts.
     Run(Vec<Segment>, Vec<String>),
-    /// `--help` or `--version`, which has been shown.
-    Answered,
+    /// The answer to `--help` or `--version`, which clap calls an error.
+    Answer(clap::Error),
     /// A text instead of a job.
     Text(Vec<u8>),
 }
@@ -225,11 +225,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         match parse_segment(&program.words, index, separated) {
             Ok(Wanted::Program(segment)) => segments.push(*segment),
             Ok(Wanted::Text(text)) => return Ok(Parsed::Text(text)),
-            Err(error) if error.exit_code() == 0 => {
-                // A closed standard output is no reason to fail: nothing else is to be said.
-                let _ = error.print();
-                return Ok(Parsed::Answered);
-            }
+            Err(error) if error.exit_code() == 0 => return Ok(Parsed::Answer(error)),
             Err(error) => return Err(error),
         }
     }

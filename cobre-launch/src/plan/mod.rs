@@ -4,6 +4,7 @@ pub(crate) mod about;
 pub(crate) mod binding;
 pub(crate) mod cli;
 pub(crate) mod cores;
+pub(crate) mod draft;
 mod foreign;
 pub(crate) mod program;
 pub(crate) mod ranks;
@@ -16,15 +17,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cobre_comm_trait::block_range;
-use cobre_shm::{
-    ATTACH_TIMEOUT_VAR, LAUNCHER_VAR, MAX_RANKS, NAME_VAR, RANK_VAR, SIZE_VAR, STAGING_VAR,
-};
+use cobre_shm::{ATTACH_TIMEOUT_VAR, LAUNCHER_VAR, NAME_VAR, RANK_VAR, SIZE_VAR, STAGING_VAR};
 
 use nix::sched::CpuSet;
 
 use crate::error::LaunchError;
 use crate::plan::binding::{BindingArgs, Bindings};
-use crate::plan::cli::{JobArgs, Segment, StdinMode};
+use crate::plan::cli::{Segment, StdinMode};
+use crate::plan::draft::Draft;
 use crate::plan::program::Program;
 use crate::plan::ranks::Ranks;
 use crate::plan::recording::RecordingArgs;
@@ -61,7 +61,6 @@ pub(crate) struct Plan {
     pub(crate) stacks: bool,
     pub(crate) keep_going: bool,
     pub(crate) max_restarts: u32,
-    pub(crate) report: Option<PathBuf>,
     pub(crate) progress: bool,
     pub(crate) kill_grace: Duration,
     pub(crate) dry_run: bool,
@@ -80,22 +79,17 @@ pub(crate) struct Rank {
 }
 
 impl Plan {
-    /// Validates `segments` against the launcher's environment (`env`) and the usable `cores`.
+    /// Validates `draft` against the launcher's environment (`env`).
     pub(crate) fn new(
-        segments: Vec<Segment>,
+        draft: Draft,
         env: &dyn Fn(&OsStr) -> Option<OsString>,
-        cores: usize,
     ) -> Result<Self, LaunchError> {
-        let counts = segments.iter().map(|segment| segment.group.ranks);
-        let counts: Vec<usize> = counts.map(|count| count.unwrap_or(cores)).collect();
-        let size = counts
-            .iter()
-            .fold(0, |sum: usize, &n| sum.saturating_add(n));
-        if size > MAX_RANKS {
-            return Err(LaunchError::Usage(format!(
-                "{size} ranks are too many: a job has at most {MAX_RANKS}"
-            )));
-        }
+        let size = draft.size();
+        let Draft {
+            segments,
+            counts,
+            cores,
+        } = draft;
         if let Some(debug) = segments
             .first()
             .and_then(|segment| segment.job.debug.as_ref())
@@ -126,9 +120,8 @@ impl Plan {
                 which.push(programs.len() - 1);
             }
         }
-        let mut job = job.ok_or_else(|| LaunchError::Usage("there is no program".to_owned()))?;
+        let job = job.ok_or_else(|| LaunchError::Usage("there is no program".to_owned()))?;
         let staging = staging(&programs)?;
-        fill_names_of_files(&mut job, size)?;
         let ranks = which
             .into_iter()
             .enumerate()
@@ -164,7 +157,6 @@ impl Plan {
             keep_going: job.keep_going || job.debug.is_some(),
             debug: job.debug,
             max_restarts: job.max_restarts,
-            report: job.report,
             progress: job.progress,
             kill_grace: job.kill_grace,
             dry_run: job.dry_run,
@@ -277,29 +269,6 @@ fn staging(programs: &[Program]) -> Result<Option<OsString>, LaunchError> {
             other.display()
         ))),
     }
-}
-
-/// Fills in the size in names of files that the job has one of.
-fn fill_names_of_files(job: &mut JobArgs, size: usize) -> Result<(), LaunchError> {
-    let files = [
-        ("--report", &mut job.report),
-        ("--profile", &mut job.recording.profile),
-        ("--trace", &mut job.recording.trace),
-    ];
-    for (option, file) in files {
-        let Some(path) = file else {
-            continue;
-        };
-        if template::differs(path.as_os_str()) {
-            return Err(LaunchError::Usage(format!(
-                "{option} {}: one file is for all ranks, so {{rank}} has no value in its name \
-                 ({{size}} has; {{{{rank}}}} stands for {{rank}} itself)",
-                path.display()
-            )));
-        }
-        *path = template::fill(path.as_os_str(), 0, size).into();
-    }
-    Ok(())
 }
 
 fn thread_env(

@@ -1,18 +1,23 @@
 use super::Plan;
 use crate::error::LaunchError;
 use crate::plan::cli::{self, Parsed};
+use crate::plan::draft::Draft;
 use std::ffi::{OsStr, OsString};
 
-fn plan(line: &str, env: &[(&str, &str)], cores: usize) -> Result<Plan, LaunchError> {
+fn draft(line: &str, cores: usize) -> Result<Draft, LaunchError> {
     let words = std::iter::once("cobre-launch").chain(line.split_whitespace());
     let Ok(Parsed::Run(segments, _)) = cli::parse(words.map(OsString::from)) else {
         panic!("{line}");
     };
+    Draft::new(segments, cores)
+}
+
+fn plan(line: &str, env: &[(&str, &str)], cores: usize) -> Result<Plan, LaunchError> {
     let env = |name: &OsStr| {
         let found = env.iter().find(|(key, _)| name == *key);
         found.map(|(_, value)| OsString::from(value))
     };
-    Plan::new(segments, &env, cores)
+    Plan::new(draft(line, cores)?, &env)
 }
 
 fn threads(plan: &Plan, name: &str) -> Vec<usize> {
@@ -87,7 +92,14 @@ fn names_in_braces_are_the_launchers_before_the_program_and_the_programs_behind_
         .collect();
     assert_eq!(values, ["0/3", "1/3"]);
     assert_eq!(job.program(1).args, ["{rank}"]);
-    assert_eq!(job.report.as_deref(), Some(std::path::Path::new("r3")));
+    let report = |line: &str| {
+        draft(line, 1)
+            .unwrap()
+            .report()
+            .map(std::path::Path::to_owned)
+    };
+    assert_eq!(report(line), Some("r3".into()));
+    assert_eq!(report(&format!("--dry-run {line}")), None);
     let job = plan(&format!("--substitute {line}"), &[], 1).unwrap();
     assert_eq!(job.program(1).args, ["1"]);
     assert_eq!(job.program(2).args, ["3"]);

@@ -40,8 +40,7 @@ pub(crate) fn create(plan: &Plan) -> Result<Vec<RankFiles>, LaunchError> {
         }
         let file = |stream: &str| {
             let path = folder.join(format!("rank-{rank}.{stream}"));
-            let made = Results::create(&path).map(Results::into_file);
-            made.map_err(failed(&path))
+            regular(&path).map_err(failed(&path))
         };
         files.push([file(STREAMS[0])?, file(STREAMS[1])?]);
         folders.insert(folder);
@@ -50,6 +49,16 @@ pub(crate) fn create(plan: &Plan) -> Result<Vec<RankFiles>, LaunchError> {
         remove_higher_ranks(folder, size).map_err(failed(folder))?;
     }
     Ok(files)
+}
+
+/// A pipe would be full whenever its reader is slow, and nothing waits for it: what a rank writes must go
+/// on to others.
+fn regular(path: &Path) -> io::Result<File> {
+    let file = Results::create(path)?.into_file();
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is there, and no regular file")),
+    }
 }
 
 /// Removes what an earlier job of more ranks has left in `folder`: its other files have just been

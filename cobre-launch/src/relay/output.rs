@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use cobre_comm_trait::text::{clean, clean_lines};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::PollFlags;
 use rustix::termios::Winsize;
 
@@ -112,10 +113,17 @@ impl Output {
         }
     }
 
-    /// Relays what the pipes still hold, however full the sinks are; then closes them.
+    /// Relays what the pipes still hold, however full the sinks are; then closes them. Who could not be
+    /// killed may still write: no more is read than a pipe holds.
     pub(crate) fn finish(&mut self, now: Instant) {
         for index in self.authors_first() {
-            while self.read(index, now) {}
+            let mut left = self.streams[index].capacity();
+            while left > 0 {
+                match self.read(index, now) {
+                    0 => break,
+                    count => left = left.saturating_sub(count),
+                }
+            }
             self.end(index, now);
             let all = self.streams[index].held.all().len();
             self.pass(index, all, now);
@@ -308,18 +316,14 @@ impl Output {
         self.relay(index, now);
     }
 
-    /// Reads once, and relays what may be; whether there may be more.
-    fn read(&mut self, index: usize, now: Instant) -> bool {
+    /// Reads once, and relays what may be; how much there was.
+    fn read(&mut self, index: usize, now: Instant) -> usize {
         let stream = &mut self.streams[index];
         let Some(pipe) = &mut stream.pipe else {
-            return false;
+            return 0;
         };
         match pipe.read(&mut self.buffer) {
-            Ok(0) => {
-                self.end(index, now);
-                false
-            }
-            Ok(count) => {
+            Ok(count @ 1..) => {
                 let bytes = &self.buffer[..count];
                 stream.held.push(bytes, now);
                 if let Some(complaint) = stream.copy(bytes) {
@@ -327,13 +331,13 @@ impl Output {
                     self.say(&complaint);
                 }
                 self.relay(index, now);
-                true
+                count
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => true,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(_) => {
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.read(index, now),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            _ => {
                 self.end(index, now);
-                false
+                0
             }
         }
     }
@@ -348,6 +352,15 @@ impl Stream {
             held: Held::default(),
             tail: Tail::default(),
         }
+    }
+
+    /// How much the rank may have written that has not been read.
+    fn capacity(&self) -> usize {
+        let size = |pipe| fcntl(pipe, FcntlArg::F_GETPIPE_SZ).ok();
+        let size = self.pipe.as_ref().and_then(size);
+        // A terminal holds less.
+        size.and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(64 * 1024)
     }
 
     /// Keeps what was read, in the tail and the file; complains once if the file takes no more.
@@ -370,6 +383,7 @@ mod tests {
     use super::{Output, Stream};
     use crate::relay::sink::Sink;
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use std::fs::File;
     use std::io::{self, PipeReader, PipeWriter, Read, Write};
     use std::time::{Duration, Instant};
 
@@ -508,5 +522,22 @@ mod tests {
         ranks.ranks.clear();
         ranks.output.finish(ranks.now);
         assert_eq!(ranks.shown(), " whole\none\nrest");
+    }
+
+    #[test]
+    fn what_a_rank_that_goes_on_still_writes_is_not_read_for_ever() {
+        let mut ranks = Ranks::new(1);
+        ranks.output.streams[0].pipe = Some(File::open("/dev/zero").unwrap());
+        ranks.output.finish(ranks.now);
+        assert!(ranks.output.streams[0].pipe.is_none());
+        // A pipe that is made larger holds more.
+        let mut ranks = Ranks::new(1);
+        let most = 1 << 19;
+        let pipe = ranks.ranks[0].as_mut().unwrap();
+        fcntl(&*pipe, FcntlArg::F_SETPIPE_SZ(most)).unwrap();
+        let text = "x".repeat(usize::try_from(most).unwrap());
+        pipe.write_all(text.as_bytes()).unwrap();
+        ranks.output.finish(ranks.now);
+        assert_eq!(ranks.shown(), text);
     }
 }

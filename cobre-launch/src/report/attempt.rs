@@ -98,12 +98,11 @@ impl Report {
         }
     }
 
-    /// The exit code has changed since: output could not be written.
-    pub(crate) fn set_exit(&mut self, exit: JobExit) {
+    /// The exit code is `exit` after all, if it has changed because of `why`.
+    pub(crate) fn set_exit(&mut self, exit: JobExit, why: &str) {
         self.exit_code = exit.code();
         if exit != JobExit::Success {
-            let why = || "output of the ranks could not be written".to_owned();
-            self.summary.get_or_insert_with(why);
+            self.summary.get_or_insert_with(|| why.to_owned());
         }
     }
 }

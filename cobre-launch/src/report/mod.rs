@@ -14,6 +14,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use cobre_comm_trait::text::{clean, clean_lines, count};
 
 use crate::JobExit;
@@ -24,19 +26,28 @@ use crate::relay::fit;
 use crate::report::shell::quote;
 use crate::report::verdict::{End, RankEnd};
 
-/// Says what is wrong with the command line.
+/// Says what is wrong with the command line: in colours, unless it quotes what would control the
+/// terminal.
 pub(crate) fn usage(error: &clap::Error) -> JobExit {
+    let text = match clean_lines(&error.to_string()) {
+        Cow::Borrowed(_) => rendered(error, &io::stderr()),
+        Cow::Owned(clean) => clean,
+    };
     // Without standard error there is nobody to tell.
-    let _ = print_clean(error);
+    let _ = patient::write(io::stderr().lock(), text.as_bytes());
     JobExit::Usage
 }
 
-/// In colours, unless it quotes what would control the terminal.
-fn print_clean(error: &clap::Error) -> io::Result<()> {
-    let text = error.to_string();
-    match clean_lines(&text) {
-        Cow::Borrowed(_) => error.print(),
-        Cow::Owned(clean) => patient::write(io::stderr().lock(), clean.as_bytes()),
+/// Shows what clap answers, in colours where there are any.
+pub(crate) fn answer(answer: &clap::Error) -> JobExit {
+    print(rendered(answer, &io::stdout()).as_bytes())
+}
+
+fn rendered(error: &clap::Error, stream: &impl RawStream) -> String {
+    let text = error.render();
+    match AutoStream::choice(stream) {
+        ColorChoice::Never => text.to_string(),
+        _ => text.ansi().to_string(),
     }
 }
 

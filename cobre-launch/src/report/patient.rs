@@ -7,22 +7,36 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Writes all of `bytes`, and waits for a slow reader.
-pub(super) fn write(mut to: impl Write + AsFd, mut bytes: &[u8]) -> io::Result<()> {
-    loop {
-        let written = match bytes {
-            [] => to.flush().map(|()| 0),
-            _ => to.write(bytes),
-        };
-        match written {
-            Ok(_) if bytes.is_empty() => return Ok(()),
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => wait(&to)?,
-            Err(error) => return Err(error),
+/// Such a stream, whose writes wait for a slow reader.
+#[derive(Debug)]
+pub(super) struct Patient<W>(pub(super) W);
+
+impl<W: Write + AsFd> Patient<W> {
+    fn retry<T>(&mut self, mut attempt: impl FnMut(&mut W) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match attempt(&mut self.0) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => wait(&self.0)?,
+                done => return done,
+            }
         }
     }
+}
+
+impl<W: Write + AsFd> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.retry(|to| to.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.retry(W::flush)
+    }
+}
+
+/// Writes all of `bytes`, and waits for a slow reader.
+pub(super) fn write(to: impl Write + AsFd, bytes: &[u8]) -> io::Result<()> {
+    let mut to = Patient(to);
+    to.write_all(bytes)?;
+    to.flush()
 }
 
 fn wait(to: &impl AsFd) -> io::Result<()> {

@@ -9,6 +9,7 @@ use cobre_shm::recording::RankRecord;
 use crate::error::LaunchError;
 use crate::plan::Plan;
 use crate::plan::recording::{RecordingArgs, STANDARD_ERROR};
+use crate::report::patient::Patient;
 use crate::{JobExit, report};
 
 /// Where the report of a recorded job goes.
@@ -99,7 +100,7 @@ fn write_profile(
 fn write_trace(target: Target, records: &[Option<RankRecord>]) -> bool {
     let written = match target.file {
         Some(file) => cobre_profile::trace(BufWriter::new(file), records),
-        None => cobre_profile::trace(io::stderr().lock(), records),
+        None => cobre_profile::trace(Patient(io::stderr().lock()), records),
     };
     told("trace", &target.path, written)
 }

@@ -13,6 +13,9 @@ pub(crate) const SIMULTANEOUS: Duration = Duration::from_millis(100);
 /// there or belongs to another user.
 const UNKILLABLE: Duration = Duration::from_secs(5);
 
+/// A longer grace is this one: it can be added to any time.
+const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+
 /// Why the launcher ends the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +65,7 @@ impl Reason {
 
 impl Ending {
     pub(crate) fn new(reason: Reason, now: Instant, grace: Duration) -> Self {
+        let grace = grace.min(FOR_EVER);
         let terminate_at = match reason {
             Reason::Failure => Some(now + SIMULTANEOUS.min(grace)),
             Reason::Hang | Reason::Timeout | Reason::BrokenPipe => Some(now),
@@ -133,6 +137,15 @@ mod tests {
         assert_eq!(ending.next(), Some(killed + UNKILLABLE));
         assert_eq!(ending.due(killed + UNKILLABLE), Some(Step::GiveUp));
         assert_eq!(ending.next(), None);
+    }
+
+    #[test]
+    fn a_grace_may_be_as_long_as_anybody_likes() {
+        let start = Instant::now();
+        let mut ending = Ending::new(Reason::Timeout, start, Duration::MAX);
+        assert_eq!(ending.due(start), Some(Step::Terminate));
+        assert_eq!(ending.due(start), None);
+        assert!(ending.next() > Some(start + Duration::from_secs(1 << 31)));
     }
 
     #[test]

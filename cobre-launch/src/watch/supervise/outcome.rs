@@ -67,7 +67,7 @@ impl Supervisor<'_> {
     pub(super) fn finished(mut self, exit: JobExit) -> Finished {
         let exit = exit.unless(self.output.is_lost());
         if let Some(report) = &mut self.report {
-            report.set_exit(exit);
+            report.set_exit(exit, "output of the ranks could not be written");
         }
         Finished {
             exit,
