@@ -44,6 +44,8 @@ mutations=(
   'sync/ring.rs|the fence of the reader of events|s/fence\(Ordering::Acquire\);//'
   'sync/ring.rs|the event that may be half written|s/\.saturating_add\(1\)//'
   'sync/round.rs|the comparison of a mere arrival|s/theirs == self\.state\.published/true || theirs == self.state.published/'
+  'sync/parting.rs|the Acquire of what a rank shows that has left|s/state\.load\(Ordering::Acquire\)/state.load(Ordering::Relaxed)/'
+  'sync/wait.rs|the ring, with its fence, of who leaves|s/point::reached\("left"\);\n    failure::ring\(cell\);//'
 )
 
 survived=0

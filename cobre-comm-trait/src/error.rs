@@ -231,8 +231,10 @@ pub enum CommError {
         /// The one behind the last of them.
         end: usize,
     },
-    /// What is given to a rank as its part of a region is no range of the region's elements.
-    #[error("{operation}: the part {start}..{end} of rank {rank} is no range of {len} elements")]
+    /// What is given to a rank as its part of a region is not a valid range of the region's elements.
+    #[error(
+        "{operation}: rank {rank}'s part {start}..{end} is not a valid range of {len} elements"
+    )]
     InvalidPart {
         /// The call.
         operation: Operation,
@@ -260,6 +262,20 @@ pub enum CommError {
         first: Box<Call>,
         /// The call of the higher rank.
         second: Box<Call>,
+    },
+    /// Two ranks have left a communicator that was split from this one, after different calls there. Who is
+    /// still in the job, and its launcher, are told here: the other one is gone.
+    #[error(
+        "ranks {first} and {second} disagree about the last calls of a communicator split from this one{}",
+        noticed_in(*.operation)
+    )]
+    MismatchInSplit {
+        /// The lower rank.
+        first: usize,
+        /// The higher rank.
+        second: usize,
+        /// The call that one of them made and the other one did not, as far as it is known.
+        operation: Option<Operation>,
     },
     /// This rank gave invalid arguments. Its peers get [`PeerRejected`](Self::PeerRejected).
     ///
@@ -317,14 +333,16 @@ pub enum CommError {
         /// Its code.
         code: i32,
     },
-    /// Another thread of this process is inside a collective of this communicator.
+    /// This rank is in the middle of another call of this communicator: another thread makes it, or this
+    /// one is made by the function that the other call runs (the one that fills a pool, say).
     ///
     /// Not final: this call did not happen, the other one goes on. A call that takes a region by value
-    /// waits for its turn instead, unless it is made by what the other call runs (the function that fills
-    /// a pool, say): then the region is lost.
+    /// waits for its turn instead, for as long as a call may wait. It is refused, and the region is lost, if
+    /// that time is over, or if the function of the other call makes it. (If that function waits for a
+    /// thread that makes it, both wait until the time is over or the job fails.)
     #[error(
-        "{operation}: another thread is inside a collective of this communicator; \
-         call from one thread at a time"
+        "{operation}: this communicator is in the middle of another call, of another thread or the one \
+         whose function makes this call"
     )]
     Busy {
         /// The call that did not happen.
@@ -347,10 +365,9 @@ pub enum CommError {
         /// The call that did not happen.
         operation: Operation,
     },
-    /// Shared memory could not be had.
+    /// Shared memory is unavailable.
     ///
-    /// Not final: every rank gets it (the message may differ), nothing was allocated, and the
-    /// communicator goes on.
+    /// Not final: every rank gets it, nothing was allocated, and the communicator goes on.
     #[error("shared memory of {} cannot be allocated: {message}", text::bytes(*.requested_bytes as u64))]
     AllocationFailed {
         /// The size wanted; `usize::MAX` if it does not fit the address space.

@@ -235,3 +235,35 @@ fn a_split_communicator_that_has_failed_does_not_fail_its_job_in_the_end() {
     });
     assert_eq!(observer.first_failure(), None);
 }
+
+/// Whatever a program drops first.
+#[test]
+fn a_disagreement_in_the_last_call_of_a_split_communicator_fails_the_job() {
+    for split_first in [[true, true], [false, false], [true, false], [false, true]] {
+        let last = |told: fn(usize) -> usize| {
+            let name = job_name();
+            let observer = Observer::found(&name, 2).unwrap();
+            launched(&name, 2, |comm| {
+                let rank = comm.rank();
+                let split = comm.split_local().unwrap();
+                split.broadcast(&mut [1.0], told(rank)).unwrap();
+                if split_first[rank] {
+                    drop(split);
+                    drop(comm);
+                } else {
+                    drop(comm);
+                    drop(split);
+                }
+            });
+            observer.first_failure()
+        };
+        let operation = Some(Operation::Broadcast);
+        let expected = CommError::MismatchInSplit {
+            first: 0,
+            second: 1,
+            operation,
+        };
+        assert_eq!(last(|rank| rank), Some(expected), "{split_first:?}");
+        assert_eq!(last(|_| 0), None, "{split_first:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! One process misuses its communicator: an error or correct behaviour, never undefined.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use core::time::Duration;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Barrier,
@@ -8,11 +9,11 @@ use std::{
 };
 
 use cobre_comm_trait::{
-    Activity, CommError, Communicator, Operation, PoolProvider, ReduceOp, SharedMemoryProvider,
-    SharedPool, SharedRegion,
+    Activity, CommError, Communicator, FailureCause, Operation, PoolProvider, ReduceOp,
+    RegionReader, SharedMemoryProvider, SharedPool, SharedRegion,
 };
-use cobre_shm::{ShmComm, board};
-use cobre_tests::run_threads;
+use cobre_shm::{Chunking, ShmComm, board, observer::Observer};
+use cobre_tests::{config, job_name, run_ranks, run_threads};
 
 fn pair(body: impl Fn(ShmComm) + Sync) {
     run_threads(2, |comm, _| body(comm));
@@ -157,6 +158,7 @@ fn an_operation_of_several_collectives_is_one_operation() {
             refused(|| comm.allreduce(&[1.0], &mut [0.0], ReduceOp::Sum));
             refused(|| comm.create_pool::<u8>(1).map(drop));
             refused(|| comm.split_local().map(drop));
+            refused(|| comm.dynamic::<u64>(0..9, Chunking::Guided).map(drop));
         };
         let appended = pool.append(2, |mine| {
             mine.fill(comm.rank() as u32);
@@ -174,7 +176,11 @@ fn an_operation_of_several_collectives_is_one_operation() {
             all.fill(2.5);
             call_all(&comm);
         });
-        assert_eq!(*reader.unwrap(), [2.5; 9]);
+        let reader = reader.unwrap().update_by_leader(|all| {
+            all.fill(3.5);
+            call_all(&comm);
+        });
+        assert_eq!(*reader.unwrap(), [3.5; 9]);
         comm.barrier().unwrap();
     });
 }
@@ -221,6 +227,53 @@ fn a_fence_waits_for_its_turn() {
             }
             waits.wait();
         });
+    });
+}
+
+/// Rank 0 runs a function that waits for a thread that fences another region. `meanwhile` is done when the
+/// function begins; returns what the thread is told, and what rank 0 is.
+fn fenced_within(
+    comm: &ShmComm,
+    meanwhile: impl FnOnce(),
+) -> (Result<(), CommError>, Result<(), CommError>) {
+    let region = comm.create_shared_region::<f64>(9).unwrap();
+    let other = comm.create_shared_region::<f64>(9).unwrap();
+    let mut told = Ok(());
+    let populated = region.populate_by_leader(|_| {
+        meanwhile();
+        told = thread::scope(|scope| scope.spawn(|| other.fence().map(drop)).join()).unwrap();
+        comm.set_timeout(None);
+    });
+    (told, populated.map(drop))
+}
+
+#[test]
+fn a_fence_that_never_gets_its_turn_gives_up_after_the_timeout() {
+    pair(|comm| {
+        let limited = || comm.set_timeout(Some(Duration::from_millis(20)));
+        let (told, populated) = fenced_within(&comm, limited);
+        assert_eq!(populated, Ok(()));
+        let busy = CommError::Busy {
+            operation: Operation::Fence,
+        };
+        assert_eq!(told, if comm.rank() == 0 { Err(busy) } else { Ok(()) });
+    });
+}
+
+#[test]
+fn a_fence_that_never_gets_its_turn_ends_with_the_job() {
+    let name = job_name();
+    let observer = Observer::found(&name, 2).unwrap();
+    run_ranks(2, |rank, _| {
+        let mut config = config(&name, rank, 2);
+        config.launcher = Some(std::process::id());
+        let comm = ShmComm::form(&config).unwrap();
+        let killed = FailureCause::Signaled(9);
+        let report = || observer.report_failure(1, std::process::id(), killed);
+        let (told, populated) = fenced_within(&comm, report);
+        let failed = |told: &Result<(), CommError>| matches!(told, Err(CommError::RankFailed { rank: 1, cause, .. }) if *cause == killed);
+        assert!(failed(&populated), "{populated:?}");
+        assert!(rank == 1 || failed(&told), "{told:?}");
     });
 }
 

@@ -1,13 +1,16 @@
 //! One rank's membership: what the communicator and its windows share.
 
 use core::{panic::Location, time::Duration};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
+    thread,
+};
 
 use cobre_comm_trait::{Call, CommError, FailureCause, Operation};
 
 use crate::{
     board::{Publisher, job::RankHome, refresher::Refresher},
-    call::{explain, log::Signature, parting::Called, sites::SiteIndex},
+    call::{explain, log::Signature, parting, sites::SiteIndex},
     collective::JobRounds,
     memory::control::Control,
     point,
@@ -15,12 +18,13 @@ use crate::{
     sync::{
         cell::{LEFT, Members, PANICKED},
         failure::{Failure, Kind},
+        parting::Called,
         patience::{Patience, WaitPolicy},
         primitive::{AtomicU32, AtomicU64, Ordering},
         round::{RoundState, Rounds},
         wait::{self, Stopped},
     },
-    sys::{callback::Callback, process},
+    sys::{callback::Callback, process, waited::Waited},
 };
 
 /// A place in the source, of whoever called the collective.
@@ -49,6 +53,10 @@ pub(crate) struct Core {
 
 /// The generation of a rank that has left.
 const GONE: u32 = u32::MAX;
+
+/// How long a call sleeps that waits for its turn, at first and at most.
+const FIRST_NAP: Duration = Duration::from_micros(20);
+const LAST_NAP: Duration = Duration::from_millis(1);
 
 /// What changes with every collective: one thread at a time.
 #[derive(Debug)]
@@ -174,36 +182,43 @@ impl Core {
     }
 
     /// As [`turn`](Self::turn), but waits while another thread has the communicator: for an operation
-    /// that has taken a window by value, which would be lost.
+    /// that has taken a window by value, which would be lost. It gives up when the job has failed, and
+    /// after the time for which a call may wait: the other one may wait for this.
     pub(crate) fn next_turn(&self, operation: Operation) -> Result<Turn<'_>, CommError> {
-        let turn = self.turn(operation);
-        // If this very thread has it, it would wait for itself.
-        if !matches!(turn, Err(CommError::Busy { .. })) || self.filling.is_here() {
-            return turn;
+        let waited = Waited::begin();
+        let mut nap = FIRST_NAP;
+        loop {
+            let turn = self.turn(operation);
+            // If this very thread has it, it would wait for itself.
+            if !matches!(turn, Err(CommError::Busy { .. })) || self.filling.is_here() {
+                return turn;
+            }
+            if let Some(failed) = self.failed() {
+                return Err(failed);
+            }
+            if self
+                .timeout()
+                .is_some_and(|limit| waited.time(nap) >= limit)
+            {
+                return turn;
+            }
+            // Not on the lock, on which nobody wakes who waits when the job fails.
+            thread::sleep(nap);
+            nap = LAST_NAP.min(2 * nap);
         }
-        let progress = self.progress.lock();
-        let progress = progress.unwrap_or_else(PoisonError::into_inner);
-        if !self.is_member() {
-            return Err(self.refusal(operation));
-        }
-        Ok(Turn {
-            core: self,
-            progress,
-        })
     }
 
     #[inline]
     fn take(&self) -> Option<Turn<'_>> {
-        if !self.is_member() {
-            return None;
-        }
         let progress = match self.progress.try_lock() {
             Ok(progress) => progress,
             // A panic inside a collective is our own bug; what the peers see of it is still true.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(Turn {
+        // With the lock: who leaves looks afterwards at what has been called, so either this is seen
+        // there, or that is seen here.
+        self.is_member().then_some(Turn {
             core: self,
             progress,
         })
@@ -212,7 +227,8 @@ impl Core {
     /// Whether this process is the rank, and still is.
     #[inline]
     fn is_member(&self) -> bool {
-        // Relaxed: who leaves or forks while another thread calls orders the two itself.
+        // Relaxed: the lock of `progress` orders it where that matters. Who forks while another thread calls
+        // orders the two itself.
         self.generation.load(Ordering::Relaxed) == process::generation()
     }
 
@@ -283,7 +299,7 @@ impl Core {
         self.control.first_failure().map_or_else(
             || CommError::Corrupted {
                 rank: self.rank,
-                what: "no failure any more",
+                what: "that the failure recorded there is gone",
             },
             |failure| explain::explain(&self.control, failure),
         )
@@ -336,7 +352,7 @@ impl Core {
             }
             wait::mark_gone(cell, state);
             if let Some(called) = called {
-                called.compare(&self.control, self.rank);
+                parting::compare(called, &self.control, self.rank);
             }
         }
     }

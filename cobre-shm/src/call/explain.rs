@@ -25,6 +25,11 @@ pub(crate) fn explain(control: &Control, failure: Failure) -> CommError {
                 what: "a round that its calls do not explain",
             })
         }
+        Kind::MismatchInSplit(other) => CommError::MismatchInSplit {
+            first: rank,
+            second: usize::from(other).min(control.size() - 1),
+            operation: failure.operation,
+        },
         Kind::Rejected => {
             let number = control.block(rank).calls.last_rejected();
             number

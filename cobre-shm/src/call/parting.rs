@@ -3,59 +3,42 @@
 //! A rank that waits notices a disagreement. Nobody waits for anything after the last call: two ranks that
 //! each were the root of a last broadcast would go their ways. So a rank that leaves shows what it has
 //! called, and compares that with what those have called that left before. Of two that leave at the
-//! same moment at least one sees the other, so the last one has compared with all.
+//! same moment at least one sees the other ([`crate::sync::parting`]), so the last one has compared with all.
 
 use cobre_comm_trait::FailureCause;
 
 use crate::{
     memory::control::Control,
     sync::{
-        cell::{EXITED, LEFT, Members, Presence},
-        failure::{Failure, Kind},
+        cell::{EXITED, Members},
+        failure::{self, Failure, Kind},
+        parting::Called,
         primitive::Ordering,
     },
 };
 
-/// All calls of one rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Called {
-    /// How many.
-    pub(crate) calls: u64,
-    /// The running signature of all of them.
-    pub(crate) signature: u64,
-}
-
-impl Called {
-    /// Shows it to ranks that leave later; before the rank's state says that it has left.
-    pub(crate) fn show(self, presence: &Presence) {
-        // Relaxed: made visible by the Release of `mark_gone`.
-        presence.calls.store(self.calls + 1, Ordering::Relaxed);
-        presence.signature.store(self.signature, Ordering::Relaxed);
+/// Fails the job if a rank that has left has called something else than `rank`, which has called `mine`, has
+/// shown that it has left too and then passed the full fence of
+/// [`mark_gone`](crate::sync::wait::mark_gone).
+pub(crate) fn compare(mine: Called, control: &Control, rank: usize) {
+    // After a failure ranks stop where they learn of it.
+    if control.first_failure().is_some() {
+        return;
     }
-
-    /// What a rank showed that has left; `None` if it left within a call, or by no leave of its own.
-    fn shown(presence: &Presence) -> Option<Self> {
-        // Acquire matches the Release of `mark_gone`.
-        matches!(presence.state.load(Ordering::Acquire), LEFT | EXITED).then_some(())?;
-        Some(Self {
-            calls: presence.calls.load(Ordering::Relaxed).checked_sub(1)?,
-            signature: presence.signature.load(Ordering::Relaxed),
-        })
-    }
-
-    /// Fails the job if a rank that has left has called something else than `rank`, which has shown that
-    /// it has left too and then passed the full fence of [`mark_gone`](crate::sync::wait::mark_gone).
-    pub(crate) fn compare(self, control: &Control, rank: usize) {
-        // After a failure ranks stop where they learn of it.
-        if control.first_failure().is_some() {
-            return;
-        }
-        let shown = |peer| Some((peer, Self::shown(&control.cell(peer).presence)?));
-        let peers = (0..control.size()).filter(|&peer| peer != rank);
-        let odd = peers.filter_map(shown).find(|&(_, theirs)| theirs != self);
-        if let Some((peer, theirs)) = odd {
-            control.fail(disagreement(control, (rank, self), (peer, theirs)));
-        }
+    let shown = |peer| Some((peer, Called::shown(&control.cell(peer).presence)?));
+    let peers = (0..control.size()).filter(|&peer| peer != rank);
+    let odd = peers.filter_map(shown).find(|&(_, theirs)| theirs != mine);
+    let Some((peer, theirs)) = odd else {
+        return;
+    };
+    let failure = disagreement(control, (rank, mine), (peer, theirs));
+    control.fail(failure);
+    if control.parent().is_some() {
+        // Of this communicator nobody may be left to be told, and no launcher looks at it once it is gone.
+        // A u16 holds every rank: `layout` limits the size.
+        let in_split = Kind::MismatchInSplit(rank.max(peer) as u16);
+        let failure = Failure::new(rank.min(peer), failure.operation, in_split);
+        failure::raise(control.root(), failure);
     }
 }
 

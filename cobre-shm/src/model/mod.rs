@@ -8,6 +8,7 @@
 
 mod latch;
 pub(crate) mod park;
+mod parting;
 mod ring;
 mod tests;
 

@@ -45,6 +45,9 @@ pub(crate) enum Kind {
     TimedOut(u16),
     /// The rank shows another round than it has published: its memory was overwritten.
     Overwritten,
+    /// The rank and the given other, higher one have left a communicator split from the job, in which they
+    /// made different calls.
+    MismatchInSplit(u16),
     /// No rank writes such a word: it was overwritten.
     Unknown,
     /// While forming: the rank came with another job size.
@@ -91,6 +94,7 @@ impl Failure {
             Kind::NoRoom(errno) => (12, errno as u32),
             Kind::TimedOut(by) => (13, u32::from(by)),
             Kind::Overwritten => (14, 0),
+            Kind::MismatchInSplit(other) => (15, u32::from(other)),
             Kind::Unknown => (0xff, 0),
         };
         let operation = self.operation.map_or(0, operation_code);
@@ -118,6 +122,7 @@ impl Failure {
             12 => Kind::NoRoom(detail as i32),
             13 => Kind::TimedOut(detail as u16),
             14 => Kind::Overwritten,
+            15 => Kind::MismatchInSplit(detail as u16),
             _ => Kind::Unknown,
         };
         Some(Self {
@@ -225,7 +230,8 @@ pub(crate) fn ring(cell: &RankCell) {
     // Release matches the Acquire of the sleeper's load of the word, so that one who already sees
     // it changed also sees what the caller stored.
     cell.bell.word.fetch_add(RING, Ordering::Release);
-    // Matches the sleeper's fence: either it sees the caller's store, or this sees it announced.
+    // Matches the sleeper's fence: either it sees the caller's store, or this sees it announced. Matches
+    // itself, too: of two ranks that leave, at least one then sees the other (`parting`).
     fence(Ordering::SeqCst);
     if cell.sleepers.count.load(Ordering::Relaxed) > 0 {
         park::wake_all(&cell.bell.word);
@@ -252,6 +258,7 @@ mod tests {
             Kind::Rejected,
             Kind::TimedOut(1_023),
             Kind::Overwritten,
+            Kind::MismatchInSplit(1_023),
             Kind::Unknown,
             Kind::SizeDiffers(u32::MAX),
             Kind::TakenTwice,
@@ -299,6 +306,7 @@ mod documented {
             Kind::NoRoom(28),
             Kind::TimedOut(1),
             Kind::Overwritten,
+            Kind::MismatchInSplit(1),
         ]);
         let codes: Vec<u64> = kinds
             .map(|kind| Failure::new(0, None, kind).encode() & 0xff)

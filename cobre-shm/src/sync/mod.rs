@@ -4,11 +4,12 @@
 //! the model checker, on the heap. From the bottom up: `primitive` (atomics), `cell` (the words
 //! through which ranks meet), `failure` (the first one, and waking whoever sleeps), `wait` (spin,
 //! yield, sleep), `spread` (over the processors), `round` (publish and await; when a slot may be
-//! written again).
+//! written again). `parting` is what those show that leave.
 
 pub(crate) mod cell;
 pub(crate) mod failure;
 pub(crate) mod latch;
+pub(crate) mod parting;
 pub(crate) mod patience;
 pub(crate) mod primitive;
 pub(crate) mod ring;
