@@ -5,7 +5,7 @@
 mod imp {
     pub(crate) use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-    use crate::sys::affinity;
+    use crate::{sys::affinity, topology};
 
     /// Bytes that one rank writes and others read, at times that the round protocol separates.
     #[derive(Debug)]
@@ -44,7 +44,7 @@ mod imp {
 
     /// Moves the caller to one of these.
     pub(crate) fn move_to(processor: u32) {
-        affinity::move_to(processor - 1);
+        affinity::move_to(processor - 1, topology::is_everywhere);
     }
 
     #[inline]

@@ -219,7 +219,7 @@ mod tests {
         };
         // On a busy machine the kernel may move the caller on at any moment.
         let goes_where_it_should = |_| {
-            affinity::move_to(first);
+            affinity::move_to(first, |_| false);
             let together = [0, 1].map(|rank| tell_processor(control.cell(rank)));
             if together != [first + 1; 2] {
                 return false;

@@ -17,6 +17,12 @@ pub use ranks::{RankPlace, Topology};
 pub use shape::{Hybrid, Shape};
 pub use surroundings::Surroundings;
 
+/// Whether these are all processors that this machine has; `false` if it does not say.
+pub(crate) fn is_everywhere(processors: Vec<usize>) -> bool {
+    let processors = processors.into_iter().collect();
+    sysfs::is_everywhere(Path::new(sysfs::DEVICES), &processors) == Some(true)
+}
+
 /// One processor: a hardware thread, as the kernel numbers them. What it belongs to is numbered
 /// from 0 over the whole machine, in the order of the lowest processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,13 +41,10 @@ impl Place {
             set: hash(allowed),
             ..Self::default()
         };
-        let online = sysfs::list(&devices.join("system/cpu/online"));
-        let (Some(lowest), Some(online)) = (allowed.iter().next(), online) else {
+        let everywhere = sysfs::is_everywhere(devices, allowed);
+        let (Some(lowest), Some(false)) = (allowed.iter().next(), everywhere) else {
             return place;
         };
-        if allowed.has_all(&online) {
-            return place;
-        }
         let folder = devices.join(format!("system/cpu/cpu{lowest}"));
         let has_all = |list: &CpuList| list.has_all(allowed);
         let first = |list: CpuList| list.iter().next();
@@ -131,7 +128,10 @@ fn hash(cpus: &CpuList) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::Place;
-    use crate::topology::{CpuList, sysfs::tests::Described};
+    use crate::topology::{
+        CpuList,
+        sysfs::{self, tests::Described},
+    };
 
     /// Two nodes of four processors; two processors share a cache.
     fn described(name: &str) -> Described {
@@ -184,6 +184,12 @@ mod tests {
         // Everywhere is nowhere in particular.
         assert_eq!(place("0-7"), (8, None, None, None));
         assert_eq!(place(""), (0, None, None, None));
+        let is_everywhere = |list| {
+            let list = CpuList::parse(list).expect("a list");
+            sysfs::is_everywhere(described.path(), &list)
+        };
+        assert_eq!(is_everywhere("0-7"), Some(true));
+        assert_eq!(is_everywhere("0-3"), Some(false));
     }
 
     #[test]

@@ -71,6 +71,13 @@ pub(super) fn list(file: &Path) -> Option<CpuList> {
     CpuList::parse(&word(file)?)
 }
 
+/// Whether `processors` are all that run in the machine that is described under `devices`; `None` if it
+/// is not. (The C library's count will not do: one of them counts those that the caller may use.)
+pub(super) fn is_everywhere(devices: &Path, processors: &CpuList) -> Option<bool> {
+    let online = list(&devices.join("system/cpu/online"))?;
+    Some(processors.has_all(&online))
+}
+
 /// The cache of the highest level: that level, and the processors that share it.
 pub(super) fn last_level_cache(folder: &Path) -> Option<(u32, String)> {
     let caches = fs::read_dir(folder).ok()?.flatten().filter_map(|cache| {
