@@ -52,6 +52,8 @@ use bytemuck::Pod;
     label = "not plain old data",
     note = "elements are numbers, arrays of them, and structs of these without padding that have \
             `#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]` and `#[repr(C)]`",
+    note = "through `cobre_shm` alone they are `cobre_shm::bytemuck::Pod` and `cobre_shm::bytemuck::Zeroable`, \
+            with `#[bytemuck(crate = \"cobre_shm::bytemuck\")]` on the struct",
     note = "send a `bool` or an `enum` as a `u8`, a `String` or a `Vec` as its elements, after its length"
 )]
 pub trait CommData: Pod + Send + Sync {}

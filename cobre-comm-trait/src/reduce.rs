@@ -65,8 +65,8 @@ mod sealed {
 /// LocalComm::new().allreduce(&pairs, &mut out, ReduceOp::Sum).unwrap();
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be reduced: it is no number",
-    label = "no number",
+    message = "`{Self}` cannot be reduced: it is not a numeric type",
+    label = "not a numeric type",
     note = "reductions combine i8 to i64, isize, u8 to u64, usize, f32 and f64",
     note = "reduce an array or a struct of one kind of number as the slice of its numbers: `bytemuck::cast_slice`"
 )]

@@ -5,7 +5,7 @@
 //! | `cli` | the command line |
 //! | `about` | completions and manual pages |
 //! | `find`, `process`, `memory` | what the system says: segments, processes, mappings |
-//! | `handle`, `job`, `select` | a job read from these; as it is shown; which one is meant |
+//! | `job`, `select` | a job put together from these; which one is meant |
 //! | `diagnosis`, `columns` | who waits for whom; tables of ranks |
 //! | `board` | standing boards: `board`, `route` |
 //! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `topology`, `clean`, `top` | one command each |
@@ -22,7 +22,6 @@ mod diagnosis;
 mod doctor;
 mod error;
 mod find;
-mod handle;
 mod job;
 mod list;
 mod memory;
@@ -54,8 +53,7 @@ use serde::Serialize;
 use crate::{
     cli::{Cli, Command},
     error::Error,
-    handle::Handle,
-    job::Job,
+    job::{Handle, Job},
 };
 
 /// Runs the inspector with the command line `args`, the program's own name first: exits with 0, with 1
@@ -192,7 +190,7 @@ fn whole(handle: &Handle) -> Result<Job, Error> {
 
 /// Every job that can be read.
 fn jobs() -> Vec<Job> {
-    let (handles, _) = handle::find();
+    let (handles, _) = job::find();
     handles
         .iter()
         .filter_map(|handle| whole(handle).ok())

@@ -5,8 +5,7 @@ use serde::Serialize;
 use crate::{
     board::{self, Board},
     diagnosis,
-    handle::{self, Unknown},
-    job::{Doing, Job},
+    job::{self, Doing, Job, Unknown},
     text,
 };
 
@@ -18,7 +17,7 @@ pub(crate) struct Listed {
 }
 
 pub(crate) fn list() -> Listed {
-    let (handles, mut unreadable) = handle::find();
+    let (handles, mut unreadable) = job::find();
     let mut jobs = Vec::new();
     for handle in &handles {
         match handle.look() {
@@ -66,10 +65,9 @@ impl Listed {
             said += &text::table(header, self.boards.iter().map(board_row));
         }
         for Unknown { name, why, holders } in &self.unreadable {
-            said += &format!("{} cannot be read: {why}", text::clean(name));
+            said += &format!("{name} cannot be read: {why}");
             if !holders.is_empty() {
-                let holders: Vec<String> = holders.iter().map(u32::to_string).collect();
-                said += &format!(" (open in {})", holders.join(", "));
+                said += &format!(" (processes {holders:?})");
             }
             said.push('\n');
         }
@@ -131,8 +129,8 @@ pub(crate) fn row(job: &Job, columns: Option<usize>) -> [String; 7] {
         job.ranks.len().to_string(),
         state,
         match job.founder.is_launcher {
-            true if job.founder.pid != 0 => job.founder.pid.to_string(),
-            _ => "-".to_owned(),
+            true => job.founder.pid.to_string(),
+            false => "-".to_owned(),
         },
         job.uptime.map_or_else(|| "-".to_owned(), text::seconds),
         text::bytes(resident),

@@ -11,8 +11,8 @@ use crate::{Config, ShmComm, random_job_name};
 /// Runs `body` as each rank of a job of `ranks`, every rank on a thread of this process, and returns
 /// the results in rank order: for tests of a program that is written for ranks.
 ///
-/// The job is a real one, over shared memory. No environment variable has a say in it, so tests may
-/// run at the same time.
+/// The job is a real one, over shared memory. No variable that describes a job has a say in it, so
+/// tests may run at the same time.
 ///
 /// # Panics
 /// If the job cannot be formed, or if a rank panics: with the panic of the first that did. The others

@@ -108,6 +108,33 @@ fn a_launch_without_a_name_is_known_by_its_process() {
     std::fs::remove_dir_all(&folder).expect("it is ours");
 }
 
+/// A pod of Kubernetes has a rank already; torchrun starts several processes in it.
+#[test]
+fn torchrun_in_a_pod_that_has_a_rank_starts_a_job_of_its_own() {
+    let script = "export WORLD_SIZE=2 LOCAL_WORLD_SIZE=2 TORCHELASTIC_RUN_ID=none\n\
+        RANK=1 \"$1\" join barrier &\n\
+        RANK=0 \"$1\" join barrier &\n\
+        wait\n";
+    // The agent itself does not have what it gives to its ranks.
+    let agent = format!("(\n{script})");
+    let launch = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", &agent, "sh", RANK]);
+        command.env("RANK", "0").env("WORLD_SIZE", "1");
+        command.env("COBRE_SHM_ATTACH_TIMEOUT", "50s");
+        Process::start("torchrun", &mut command)
+    };
+    for mut launch in [launch(), launch()] {
+        assert_eq!(launch.end(), End::Code(0));
+        let heard = launch.heard();
+        for rank in 0..2 {
+            let joined = format!("joined {rank} 2 ");
+            assert_eq!(heard.matches(&joined).count(), 1, "{heard}");
+        }
+        assert_eq!(heard.matches("ok barrier").count(), 2, "{heard}");
+    }
+}
+
 #[test]
 fn several_nodes_are_refused_at_once() {
     let mut rank = srun("1", "2", &job_name());

@@ -257,6 +257,31 @@ fn a_limit_on_address_space_is_named() {
     assert!(!heard.contains("this machine has"), "{heard}");
 }
 
+/// The same while a job forms.
+#[test]
+fn a_limit_on_address_space_that_keeps_a_job_from_forming_is_named() {
+    let Some(elsewhere) = Elsewhere::with("ulimit -v 300000") else {
+        return;
+    };
+    let mut command = elsewhere.command(&[RANK, "join"]);
+    command.env("COBRE_SHM_NAME", cobre_tests::job_name());
+    command
+        .env("COBRE_SHM_RANK", "0")
+        .env("COBRE_SHM_SIZE", "2")
+        .env("COBRE_SHM_STAGING", "400M");
+    let mut rank = Process::start("rank 0", &mut command);
+    assert_eq!(rank.end(), End::Code(1), "{}", rank.heard());
+    assert_says(
+        rank.heard(),
+        &["refused", "cannot reserve 4", "ulimit -v unlimited"],
+    );
+    assert!(
+        !rank.heard().contains("this machine has"),
+        "{}",
+        rank.heard()
+    );
+}
+
 /// Every rank is told what limits the one that could not, and not what limits itself.
 #[test]
 fn peers_are_told_the_limit_of_the_rank_that_was_refused() {

@@ -17,8 +17,7 @@ use ratatui::{
 
 use super::LOOK;
 use crate::{
-    handle::{self, Handle},
-    job::Job,
+    job::{self, Handle, Job},
     list, text,
 };
 
@@ -79,7 +78,7 @@ pub(super) fn pick(
 }
 
 fn look() -> Vec<(Handle, Job)> {
-    let (handles, _) = handle::find();
+    let (handles, _) = job::find();
     let jobs = handles.into_iter();
     jobs.filter_map(|handle| handle.look().ok().map(|job| (handle, job)))
         .collect()

@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use crate::{
     error::Error,
-    handle::Handle,
-    job::{Doing, Job},
-    process::Facts,
+    job::{Doing, Handle, Job},
 };
 
 /// Of the looks at a rank, how many found it where.
@@ -78,12 +76,6 @@ impl Sampler {
             },
             since: Instant::now(),
         })
-    }
-
-    /// The process of `rank` now, which takes part in the job.
-    pub(super) fn process(&self, rank: usize) -> Option<Facts> {
-        let mut job = self.handle.as_ref()?.look().ok()?;
-        job.ranks[rank].process.take()
     }
 
     /// Looks once, at shared memory only.

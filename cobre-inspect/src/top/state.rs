@@ -38,10 +38,9 @@ impl Sort {
     }
 }
 
-/// The process of a rank, and when it started, so that no other with its number is meant.
+/// A process, and when it started, so that no other with its number is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Target {
-    pub(super) rank: usize,
     pub(super) pid: u32,
     pub(super) started: f64,
 }
@@ -133,8 +132,7 @@ impl State {
         match &picture.job.ranks[rank].process {
             Some(facts) => {
                 let (pid, started) = (facts.pid, facts.started);
-                let target = Target { rank, pid, started };
-                After::Send(target, signal)
+                After::Send(Target { pid, started }, signal)
             }
             None => {
                 self.say(format!("rank {rank} has no process"));

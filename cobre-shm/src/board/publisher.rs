@@ -30,8 +30,8 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
 /// the member of a standing board has left, every method does nothing.
 ///
 /// # Panics
-/// Every method, if it is called by the function that [`update`](Self::update) is just running: that
-/// changes the record which it is given.
+/// Every method panics when called from inside the function given to [`update`](Self::update); change the
+/// record it receives instead.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     shared: Arc<Shared>,

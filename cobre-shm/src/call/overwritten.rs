@@ -15,7 +15,7 @@ use crate::{
     job::{config::Config, forming, names},
     memory::control::Control,
     sync::{
-        cell::{Members, RankCell},
+        cell::{Members, Presence, RankCell},
         primitive::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -113,6 +113,18 @@ fn words(control: &Control) -> Vec<Word<'_>> {
         presence,
         waiting,
     } = control.cell(VICTIM);
+    // By name, so that no word is forgotten.
+    let Presence {
+        state,
+        pid,
+        pid_namespace,
+        exit_code,
+        saw_failure,
+        place: [processors, package, node, cache, set],
+        processor,
+        calls,
+        signature,
+    } = presence;
     let header = control.header();
     vec![
         large("stamp of even rounds", &even.stamp),
@@ -121,10 +133,19 @@ fn words(control: &Control) -> Vec<Word<'_>> {
         large("signature of odd rounds", &odd.signature),
         small("bell", &bell.word),
         small("sleepers", &sleepers.count),
-        small("state", &presence.state),
-        small("pid", &presence.pid),
-        small("saw_failure", &presence.saw_failure),
-        small("processor", &presence.processor),
+        small("state", state),
+        small("pid", pid),
+        large("pid_namespace", pid_namespace),
+        small("exit_code", exit_code),
+        small("saw_failure", saw_failure),
+        small("place: processors", processors),
+        small("place: package", package),
+        small("place: node", node),
+        small("place: cache", cache),
+        small("place: set", set),
+        small("processor", processor),
+        large("calls", calls),
+        large("signature", signature),
         small("waiting for", &waiting.peer),
         large("waiting since", &waiting.since),
         large("magic", &header.magic),

@@ -189,7 +189,7 @@ mod tests {
     use core::time::Duration;
     use std::thread;
 
-    use cobre_comm_trait::{CommError, Operation, ReduceOp, Reducible};
+    use cobre_comm_trait::{CommError, Communicator, Operation, ReduceOp, Reducible};
 
     use super::{JobRounds, inline, redundant, shared_out};
     use crate::{
@@ -199,9 +199,12 @@ mod tests {
         },
         job::{config::Config, forming},
         sync::{cell::INLINE_BYTES, wait::Stopped},
+        sys::float,
     };
 
     type Variant<T> = fn(&mut JobRounds<'_>, &[T], &mut [T], ReduceOp) -> Result<(), Stopped>;
+
+    const OPS: [ReduceOp; 2] = [ReduceOp::Sum, ReduceOp::Prod];
 
     /// What rank `rank` contributes: sums and products of these depend on the order.
     fn operands(rank: usize, len: usize) -> Vec<f64> {
@@ -233,6 +236,51 @@ mod tests {
         let body = |rounds: &mut JobRounds<'_>| variant(rounds, &send, &mut recv, op);
         core.collective(signature, Location::caller(), Ok(()), body)?;
         Ok(recv.into_iter().map(f64::to_bits).collect())
+    }
+
+    /// All of a program's arithmetic there is done in that state; what it contributes is the same.
+    #[test]
+    fn a_rank_in_another_floating_point_state_gets_the_same_bits() {
+        const LENGTHS: [usize; 3] = [8, 300, 40_001];
+        let told = crate::run(2, |comm| {
+            comm.set_timeout(Some(Duration::from_secs(50)));
+            let mut results = Vec::new();
+            let mut reduce_all = || {
+                for (len, op) in LENGTHS.into_iter().flat_map(|len| OPS.map(|op| (len, op))) {
+                    let mut out = vec![0.0; len];
+                    let send = operands(comm.rank(), len);
+                    comm.allreduce(&send, &mut out, op).unwrap();
+                    results.push(out.into_iter().map(f64::to_bits).collect::<Vec<_>>());
+                }
+            };
+            let tell = |more: u8| {
+                let mut more = [more];
+                comm.broadcast(&mut more, 0).unwrap();
+                more == [1]
+            };
+            if comm.rank() == 0 {
+                float::in_every_other_state(|| {
+                    tell(1);
+                    reduce_all();
+                });
+                tell(0);
+            } else {
+                while tell(0) {
+                    reduce_all();
+                }
+            }
+            results
+        });
+        let known = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+        assert_eq!(told[0].is_empty(), !known);
+        for results in told {
+            let expected = LENGTHS
+                .into_iter()
+                .flat_map(|len| OPS.map(|op| fold(0..2, len, op)));
+            for (result, expected) in results.into_iter().zip(expected.cycle()) {
+                assert!(result == expected, "{} elements", expected.len());
+            }
+        }
     }
 
     /// Every variant with every number of elements that it can take, whichever one `allreduce` would
@@ -270,10 +318,10 @@ mod tests {
                         scope.spawn(move || {
                             let control = forming::join(&config).unwrap();
                             let core = Core::new(control, rank, config.wait);
-                            core.set_timeout(Some(Duration::from_secs(20)));
+                            core.set_timeout(Some(Duration::from_secs(50)));
                             for (variant, most) in variants {
                                 for len in lengths.into_iter().filter(|&len| len <= most) {
-                                    for op in [ReduceOp::Sum, ReduceOp::Prod] {
+                                    for op in OPS {
                                         let result = reduce(&core, variant, len, op).unwrap();
                                         let expected = fold(0..size, len, op);
                                         assert!(result == expected, "{size} {len} {op}");

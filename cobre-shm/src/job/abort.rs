@@ -13,7 +13,10 @@ use crate::{
         primitive::Ordering,
         wait,
     },
-    sys::process::{Pidfd, pid_namespace},
+    sys::{
+        process::{Pidfd, pid_namespace},
+        waited::Waited,
+    },
 };
 
 /// How long peers may clean up before they are killed, if no launcher sees to it.
@@ -49,8 +52,9 @@ fn end_peers(core: &Core, control: &Control) {
     let mut left: Vec<usize> = (0..core.size())
         .filter(|&rank| rank != core.rank() && !is_own_process(control.cell(rank)))
         .collect();
-    // Not on the clock: while this process is frozen the peers may be, too.
-    for _ in 0..GRACE.as_millis() / POLL.as_millis() {
+    // While this process is frozen the peers may be, too.
+    let waited = Waited::begin();
+    while waited.time(POLL) < GRACE {
         left.retain(|&rank| control.is_alive(rank) && is_member(control, rank));
         if left.is_empty() {
             return;

@@ -35,7 +35,7 @@ pub enum InitError {
     },
     /// Another launcher started this process, in a way from which no job can be formed.
     #[error(
-        "{launcher} {problem}; or start the job with `cobre-launch -n N PROGRAM`, or set COBRE_COMM_BACKEND=local to run each process alone"
+        "{launcher} {problem}; instead, start the job with `cobre-launch -n N PROGRAM`, or set COBRE_COMM_BACKEND=local to run each process alone"
     )]
     UnsupportedLaunch {
         /// Who started it.

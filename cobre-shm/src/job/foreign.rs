@@ -161,7 +161,7 @@ impl Launcher {
             launcher: self.name,
             problem: format!(
                 "has spread its {size} ranks over several nodes ({variable}={value}), but a job \
-                 of cobre runs on one; start all ranks on one node"
+                 of cobre runs on one: start all ranks there"
             ),
         })
     }
@@ -172,7 +172,8 @@ impl Launcher {
         if !parts.is_empty() {
             return Ok(format!("{} {}", self.name, parts.join(" ")));
         }
-        let starter = ancestry::starter(self.rank).ok_or_else(|| InitError::UnsupportedLaunch {
+        // By what it gives to its ranks alone: a pod may have a rank before torchrun has started.
+        let starter = ancestry::starter(self.mark).ok_or_else(|| InitError::UnsupportedLaunch {
             launcher: self.name,
             problem: "does not say which launch this process belongs to, and /proc does not \
                       show the process that started it"

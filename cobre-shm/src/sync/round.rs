@@ -349,7 +349,7 @@ impl<'a, M: Members> Rounds<'a, M> {
     /// Waits for a peer that was not there.
     #[cold]
     fn await_absent(&self, wait: Wait) -> Result<(), Stopped> {
-        let (patience, known) = (&self.state.patience, self.state.known());
+        let (patience, known) = (&self.state.patience, || self.state.known());
         let Some(watch) = self.watch else {
             return wait::for_round(self.members, patience, wait, known);
         };

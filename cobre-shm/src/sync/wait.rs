@@ -42,7 +42,7 @@ use crate::{
         primitive::{AtomicU32, Ordering, fence, spin_hint, yield_now},
         spread,
     },
-    sys::{clock, park},
+    sys::{clock, park, waited::Waited},
 };
 
 /// The job has failed; [`failure::first`] says how.
@@ -118,7 +118,7 @@ pub(crate) fn for_round(
     members: &impl Members,
     patience: &Patience,
     wait: Wait,
-    known: Known,
+    known: impl Fn() -> Known,
 ) -> Result<(), Stopped> {
     if let Some(end) = awake(members, patience, wait) {
         return end;
@@ -200,11 +200,12 @@ fn sleep_until(
     members: &impl Members,
     limit: Option<Duration>,
     wait: Wait,
-    known: Known,
+    known: impl Fn() -> Known,
 ) -> Result<(), Stopped> {
     let cell = members.cell(wait.peer);
     let mut naps = 0;
-    let mut slept = Duration::ZERO;
+    // Time for which this rank was stopped itself (the whole job was suspended, say) does not count.
+    let limit = limit.map(|limit| (limit, Waited::begin()));
     loop {
         cell.sleepers.count.fetch_add(1, Ordering::Relaxed);
         // Matches the fences in `Rounds::publish` and `failure::ring`; see the protocol above.
@@ -213,19 +214,14 @@ fn sleep_until(
         let word = cell.bell.word.load(Ordering::Acquire);
         let mut end = look(members, wait);
         if end.is_none() {
-            match limit.map(|limit| limit.saturating_sub(slept)) {
-                None => nap(&cell.bell.word, word, NAP),
-                Some(Duration::ZERO) => {
+            let slept = limit.as_ref().map(|(most, slept)| (*most, slept.time(NAP)));
+            match slept {
+                Some((most, slept)) if slept >= most => {
                     members.give_up(wait, slept);
                     end = Some(Err(Stopped));
                 }
-                Some(left) => {
-                    let start = Instant::now();
-                    nap(&cell.bell.word, word, left.min(NAP));
-                    // At most a nap: time for which this rank was stopped itself (the whole job was
-                    // suspended, say) does not count.
-                    slept += start.elapsed().min(NAP);
-                }
+                Some((most, slept)) => nap(&cell.bell.word, word, NAP.min(most - slept)),
+                None => nap(&cell.bell.word, word, NAP),
             }
         }
         cell.sleepers.count.fetch_sub(1, Ordering::Relaxed);
@@ -235,7 +231,7 @@ fn sleep_until(
         if cell.bell.word.load(Ordering::Relaxed) == word {
             // Nobody rang: the nap is over.
             naps += 1;
-            if let Some(rank) = known.contradicted(members, wait) {
+            if let Some(rank) = known().contradicted(members, wait) {
                 members.fail(Failure::new(rank, Some(wait.operation), Kind::Overwritten));
             }
             members.examine(wait, naps);

@@ -85,7 +85,7 @@ fn tightest_above(
         {
             let name = if below.is_empty() { "/" } else { below };
             tightest = Some(Headroom {
-                of: format!("the memory cgroup {name}"),
+                of: format!("the memory cgroup {}", shortened(name)),
                 bytes,
                 is_cgroup: true,
             });
@@ -95,6 +95,19 @@ fn tightest_above(
             None => return tightest,
         }
     }
+}
+
+/// The name of a group; of a long one, as containers have them, the beginning and the end. What is to be
+/// done about the limit follows it in a message that has no room for everything.
+fn shortened(name: &str) -> String {
+    const KEPT: [usize; 2] = [24, 48];
+    let count = name.chars().count();
+    if count <= KEPT.iter().sum() {
+        return name.to_owned();
+    }
+    let beginning: String = name.chars().take(KEPT[0]).collect();
+    let end: String = name.chars().skip(count - KEPT[1]).collect();
+    format!("{beginning}..{end}")
 }
 
 /// Root and mount point of the hierarchy, if this line of `mountinfo` is about it.
@@ -164,9 +177,21 @@ fn value_of(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Headroom, tightest};
+    use super::{Headroom, shortened, tightest};
 
     const MEGABYTE: u64 = 1 << 20;
+
+    #[test]
+    fn a_long_name_of_a_group_loses_its_middle() {
+        let pod = format!(
+            "/kubepods.slice/{}/cri-containerd-0123456789.scope",
+            "x".repeat(300)
+        );
+        let short = shortened(&pod);
+        assert!(short.len() < 80, "{short}");
+        assert!(short.starts_with("/kubepods.slice/x") && short.ends_with("0123456789.scope"));
+        assert_eq!(shortened("/user.slice"), "/user.slice");
+    }
 
     fn from(files: &[(&str, &str)]) -> Option<Headroom> {
         tightest(|path| {

@@ -19,12 +19,22 @@ const ATTEMPTS: usize = 8;
 
 /// Creates the object, locked. Its name must be new.
 pub(crate) fn create(name: &str) -> io::Result<(File, LockFile)> {
+    create_with(name, |_| point::reached("created"))
+}
+
+/// As [`create`]; what `meanwhile` returns lives from the making of the object until it is locked.
+fn create_with<R>(name: &str, meanwhile: impl Fn(&File) -> R) -> io::Result<(File, LockFile)> {
     for _ in 0..ATTEMPTS {
         let file = shm::create(name)?;
-        point::reached("created");
+        let _meanwhile = meanwhile(&file);
         match lock(name, &file) {
             Ok(Some(locks)) => return Ok((file, locks)),
-            Ok(None) => {}
+            Ok(None) => {
+                // A sweep has the lock, and the name goes with it, unless the sweep was killed meanwhile.
+                if ours::stands_for(name, &file)? {
+                    let _ = shm::unlink(name);
+                }
+            }
             Err(error) => {
                 let _ = shm::unlink(name);
                 return Err(error);
@@ -74,7 +84,7 @@ pub(crate) fn is_held(file: &File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{create, is_held, remove_abandoned};
+    use super::{FOUNDER, create, create_with, is_held, remove_abandoned, reopen};
     use crate::{
         job::names,
         sys::{
@@ -104,6 +114,27 @@ mod tests {
         drop(locks);
         assert!(!remove_abandoned(&name, &file).unwrap());
         assert!(remove_abandoned(&name, &other).unwrap());
+    }
+
+    /// Who sweeps has the lock when the maker wants it, and is killed before it removes the name.
+    #[test]
+    fn a_name_that_a_sweep_has_locked_and_not_removed_is_made_again() {
+        let name = names::unswept();
+        let seen = std::cell::Cell::new(0);
+        let (file, locks) = create_with(&name, |file| {
+            let made = seen.replace(seen.get() + 1);
+            if made > 0 {
+                return None;
+            }
+            let sweeper = reopen(&name, file).unwrap().unwrap();
+            assert!(sweeper.try_lock(FOUNDER).unwrap());
+            Some(sweeper)
+        })
+        .unwrap();
+        assert_eq!(seen.get(), 2);
+        assert!(is_held(&file).unwrap() && ours::stands_for(&name, &file).unwrap());
+        shm::unlink(&name).unwrap();
+        drop(locks);
     }
 
     /// The race that the lock decides: many who sweep while many make.

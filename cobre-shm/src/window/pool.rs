@@ -161,7 +161,7 @@ impl<T: CommData> SharedPool<T> for ShmPool<T> {
         let core = &self.memory.core;
         let mut turn = core.turn(Operation::Append)?;
         let Place { mine, end, granted } = self.reserve(&mut turn, count, site)?;
-        let failing = FailOnUnwind(core);
+        let failing = FailOnUnwind(core, Operation::Append);
         let start = self.memory.at(mine.start * size_of::<T>(), count);
         // SAFETY: the elements lie in the window, above all that anybody can read before the barrier
         // below; ranges of different ranks do not overlap. Every bit pattern is a `T`.

@@ -68,7 +68,7 @@ impl<T: CommData> Table<T> {
         let mut turn = self.turn()?;
         self.fence_in(&mut turn, Towards::Leader, site)?;
         if self.memory.core.rank() == 0 {
-            let failing = FailOnUnwind(&self.memory.core);
+            let failing = FailOnUnwind(&self.memory.core, Operation::Fence);
             let (start, len) = self.all();
             // SAFETY: every rank has passed the fence into the leader's epoch, in which only rank 0
             // has access, here; it ends with the fence below. Every bit pattern is a `T`.
@@ -175,12 +175,12 @@ impl<T: CommData> SharedRegion<T> for ShmRegion<T> {
     }
 }
 
-/// Fails the job if the leader unwinds while the others wait for what it populates.
-pub(super) struct FailOnUnwind<'a>(pub(super) &'a Core);
+/// Fails the job if code of the program unwinds within the operation, while others wait for what it writes.
+pub(super) struct FailOnUnwind<'a>(pub(super) &'a Core, pub(super) Operation);
 
 impl Drop for FailOnUnwind<'_> {
     fn drop(&mut self) {
         let panicked = Kind::RankFailed(FailureCause::Panicked);
-        self.0.fail(Some(Operation::Fence), panicked);
+        self.0.fail(Some(self.1), panicked);
     }
 }
