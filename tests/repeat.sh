@@ -8,6 +8,12 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 runs=${1:-20}
 shift || true
+case $runs in
+  '' | *[!0-9]* | 0)
+    echo "$0: expected a number of runs from 1, found \"$runs\"" >&2
+    exit 2
+    ;;
+esac
 [ $# -gt 0 ] || set -- --workspace
 logs=target/repeat
 mkdir -p "$logs"

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
+
+use cobre_tests::run;
 
 /// Where the repository is.
 fn root() -> PathBuf {
@@ -279,35 +282,37 @@ fn the_models_of_the_book_are_there() {
     }
 }
 
-/// What the README says to write into `Cargo.toml` is a dependency that cargo finds, in a clone beside
-/// the program.
+/// What documents say to write into `Cargo.toml` are dependencies that cargo finds, in a clone beside the
+/// program.
 #[test]
-fn the_dependencies_of_the_readme_resolve() {
+fn the_dependencies_that_documents_name_resolve() {
     let root = root().canonicalize().unwrap();
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let block = between(&readme, "<!-- dependencies -->\n```toml\n", '`').next();
-    let beside = format!("\"{}/", root.display());
-    let dependencies = block.unwrap().replace("\"../cobre/", &beside);
-    assert!(dependencies.contains(&beside), "{dependencies}");
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
     fs::create_dir_all(program.join("src")).unwrap();
     fs::write(program.join("src/main.rs"), "fn main() {}\n").unwrap();
-    // Not a member of the workspace above it.
-    let package = "[package]\nname = \"program\"\nedition = \"2024\"\n\n[workspace]\n\n";
-    fs::write(
-        program.join("Cargo.toml"),
-        format!("{package}{dependencies}"),
-    )
-    .unwrap();
     fs::copy(root.join("Cargo.lock"), program.join("Cargo.lock")).unwrap();
-    // The tree of this platform: nothing else has been downloaded.
-    let output = std::process::Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--depth", "1", "--manifest-path"])
-        .arg(program.join("Cargo.toml"))
-        .output()
-        .unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    let tree = String::from_utf8_lossy(&output.stdout);
-    assert!(tree.contains("cobre-shm v"), "{tree}");
+    let mut found = Vec::new();
+    for (path, text) in documents() {
+        for block in between(&text, "```toml\n", '`').filter(|text| text.contains("dependencies]"))
+        {
+            let beside = format!("\"{}/", root.display());
+            let dependencies = block.replace("\"../cobre/", &beside);
+            let package = "[package]\nname = \"program\"\nedition = \"2024\"\n\n";
+            // Not a member of the workspace above it.
+            let manifest = format!("{package}[workspace]\n\n{dependencies}");
+            fs::write(program.join("Cargo.toml"), manifest).unwrap();
+            // The tree of this platform: nothing else has been downloaded.
+            let mut tree = Command::new(env!("CARGO"));
+            tree.args(["tree", "--offline", "--depth", "1", "--manifest-path"]);
+            let (code, tree, complained) = run(tree.arg(program.join("Cargo.toml")));
+            assert_eq!(code, 0, "{}: {complained}", path.display());
+            let ours = dependencies.lines().find(|line| line.starts_with("cobre-"));
+            let name = ours.and_then(|line| line.split(' ').next()).unwrap();
+            assert!(tree.contains(&format!("{name} v")), "{tree}");
+            found.push(path.canonicalize().unwrap());
+        }
+    }
+    for readme in ["README.md", "cobre-comm-trait/README.md"] {
+        assert!(found.contains(&root.join(readme)), "{readme}: {found:?}");
+    }
 }
