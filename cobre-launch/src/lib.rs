@@ -32,7 +32,7 @@ use std::time::Instant;
 pub use report::exit_code::JobExit;
 
 use crate::error::LaunchError;
-use crate::plan::binding::{self, BindingArgs};
+use crate::plan::binding::{self, BindingArgs, Lease};
 use crate::plan::cli::{self, Parsed};
 use crate::plan::draft::Draft;
 use crate::plan::{Identity, Plan, cores};
@@ -113,6 +113,7 @@ fn run_job(draft: Draft, report: &mut ReportFile<'_>) -> Result<JobExit, LaunchE
     let files = files::create(&plan)?;
     let reports = Reports::open(&plan.recording)?;
     let mut clock = Clock::start();
+    // Of all attempts together.
     let deadline = plan
         .timeout
         .and_then(|limit| clock.now().checked_add(limit));
@@ -124,14 +125,14 @@ fn run_job(draft: Draft, report: &mut ReportFile<'_>) -> Result<JobExit, LaunchE
             &plan,
             number,
             inheritance,
+            &bindings.lease,
             again,
-            deadline,
             &mut signals,
             &mut clock,
         );
         let finished = attempt
             .and_then(|attempt| show_debuggers(&plan, debugger, inheritance, attempt))
-            .and_then(|attempt| Supervisor::new(attempt, &mut signals, &mut clock))
+            .and_then(|attempt| Supervisor::new(attempt, deadline, &mut signals, &mut clock))
             .and_then(Supervisor::run)?;
         if finished.may_restart && number < plan.max_restarts {
             report_attempt(report, finished.report, false);
@@ -185,8 +186,8 @@ fn start_job<'a>(
     plan: &'a Plan,
     number: u32,
     inheritance: Inheritance,
+    lease: &'a Lease,
     files: Vec<RankFiles>,
-    deadline: Option<Instant>,
     signals: &mut Signals,
     clock: &mut Clock,
 ) -> Result<Attempt<'a>, LaunchError> {
@@ -211,7 +212,7 @@ fn start_job<'a>(
         files,
         oom_kills,
         inheritance,
+        lease,
         since,
-        deadline,
     })
 }

@@ -106,7 +106,51 @@ fn placement_without_binding_is_a_mistake() {
 /// `rank` of this file's tests, if one starts it so.
 #[test]
 fn rank() {
-    play(&[("squatter", squat)]);
+    play(&[("squatter", squat), ("asker", ask)]);
+}
+
+/// Asks who holds a core, more often than the kernel keeps such questions.
+fn ask() {
+    use nix::errno::Errno;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    use std::os::fd::AsRawFd;
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    let begin = std::time::Instant::now();
+    let ask = |core: usize| loop {
+        let name = format!("cobre-launch/{}/core/{core}", nix::unistd::geteuid());
+        let address = UnixAddr::new_abstract(name.as_bytes()).unwrap();
+        let flags = SockFlag::SOCK_NONBLOCK;
+        let asking = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        match connect(asking.as_raw_fd(), &address) {
+            Err(Errno::EAGAIN) => assert!(begin.elapsed().as_secs() < 60, "nobody clears"),
+            asked => return asked.is_ok(),
+        }
+    };
+    let core = (0..1024).find(|&core| ask(core)).unwrap();
+    assert!((0..2 * most).all(|_| ask(core)));
+}
+
+#[test]
+fn a_core_stays_leased_however_often_others_ask_for_it() {
+    let folder = Folder::new();
+    let script = "cd $1; mkfifo ready go
+        $LAUNCHER -n 1 --bind-to core sh -c 'echo x >ready; read x <go' & first=$!
+        read x <ready
+        COBRE_TEST_ROLE=asker $3 --exact rank --nocapture >&2; echo asked $?
+        $LAUNCHER -n $2 --bind-to core true; echo refused $?
+        echo x >go; wait $first; echo first $?";
+    let asker = std::env::current_exe().unwrap();
+    let arguments = [
+        folder.0.to_str().unwrap(),
+        &cores().to_string(),
+        asker.to_str().unwrap(),
+    ];
+    let Some(outcome) = run_alone(script, &arguments) else {
+        return;
+    };
+    let said = "asked 0\nrefused 2\nfirst 0\n";
+    assert_eq!(outcome.stdout, said, "{}", outcome.stderr);
 }
 
 /// Has the names of all leases, in the place of the user 0, until its input ends.
@@ -147,7 +191,7 @@ fn another_user_cannot_keep_cores_from_being_bound() {
         return;
     };
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    let told = " of user 65534 has the name of its lease";
+    let told = " of user 65534 holds the name of its lease";
     assert_eq!(
         outcome.stderr.matches(told).count(),
         1,
@@ -175,6 +219,6 @@ fn jobs_that_a_bound_rank_starts_are_bound_within_its_cores() {
     assert_eq!(outcome.stdout, "second 2\n", "{}", outcome.stderr);
     let read = |name| std::fs::read_to_string(folder.file(name)).unwrap();
     assert_eq!(read("outer"), read("inner"));
-    let told = "1 rank of 1 core does not fit on 0 cores that are free (1 more bound by other jobs";
+    let told = "1 rank needs 1 core, but 0 of 1 core are free (1 is bound by other jobs: ";
     assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
 }

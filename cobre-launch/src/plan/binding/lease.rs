@@ -3,17 +3,18 @@
 //! A core is leased by listening on an abstract socket that has its name: the kernel lets one
 //! process of a machine (of a network namespace, to be exact) do so, shows it to nobody's file
 //! system, and ends it with its holder, however that ends. Anybody can take such a name, but the kernel
-//! also says who has it: what another user holds is no lease.
+//! also says who has it, to whoever connects: what another user holds is no lease.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::thread;
 use std::time::Duration;
 
 use cobre_shm::topology::{CpuList, Level, Machine, Processor};
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, UnixCredentials, connect, getsockopt, socket,
     sockopt,
@@ -23,13 +24,30 @@ use nix::unistd::{Pid, Uid, getppid};
 use crate::{proc, report};
 
 /// The cores of a job; free again when this is dropped or its process ends.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Lease {
-    _cores: Vec<UnixListener>,
+    cores: Vec<UnixListener>,
+}
+
+impl Lease {
+    /// What is ready when somebody asks who holds a core.
+    pub(crate) fn questions(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.cores.iter().map(AsFd::as_fd)
+    }
+
+    /// Takes the questions back that have come. The kernel has answered them, but keeps a number of them
+    /// at most, and then lets nobody ask.
+    pub(crate) fn clear(&self) {
+        for core in &self.cores {
+            while core.accept().is_ok() {}
+        }
+    }
 }
 
 /// For how long another job may be choosing, in naps. It takes far less than a millisecond.
 const PATIENCE: u32 = 2000;
+/// The same for all names together whose holders do not answer.
+const FOR_ANSWERS: u32 = 100;
 const NAP: Duration = Duration::from_millis(1);
 
 /// What `choose` has picked, with its lease or its error, and which other jobs have cores that it could
@@ -65,8 +83,10 @@ pub(crate) fn lease<P, E>(
     if picked.is_err() && !taken.is_empty() {
         // Only now it matters by whom.
         let ancestors = ancestors();
+        let mut naps = 0..FOR_ANSWERS;
+        let mut wait = || naps.next().map(|_| thread::sleep(NAP)).is_some();
         for core in taken {
-            match lease_of_ancestors(&core, &ancestors)? {
+            match lease_of_ancestors(&core, &ancestors, &mut wait)? {
                 Ok(held) => free.push((core, held)),
                 Err(holder) => {
                     others.insert(holder);
@@ -83,13 +103,13 @@ pub(crate) fn lease<P, E>(
             match held {
                 Held::Lease(held) => cores.push(held),
                 Held::By(stranger) => report::note(&format!(
-                    "core {} is bound, but another job of yours may bind it too: {stranger} has the name \
-                     of its lease",
+                    "core {} is bound but could not be reserved: {stranger} holds the name of its lease, so \
+                     another of your jobs may use it too",
                     core[0].number
                 )),
             }
         }
-        (picked, Lease { _cores: cores })
+        (picked, Lease { cores })
     });
     drop(choosing);
     Ok(Chosen { picked, others })
@@ -102,12 +122,13 @@ enum Held {
     By(String),
 }
 
-/// The process that listens on a name.
-enum Holder {
-    /// One of this user.
+/// What has become of a name.
+enum Name {
+    Ours(UnixListener),
+    /// This process of our user has it.
     Own(i32),
-    /// Another, described.
-    Stranger(String),
+    /// Another has it, described.
+    Strangers(String),
 }
 
 fn restricted(machine: &Machine, free: &[(Core, Held)]) -> Machine {
@@ -118,17 +139,18 @@ fn restricted(machine: &Machine, free: &[(Core, Held)]) -> Machine {
 /// Leases a core that somebody holds. What a launcher has leased for its ranks is for the jobs that
 /// they start, too: these exclude each other by a name that has its number. Otherwise the process of this
 /// user that has leased it.
-fn lease_of_ancestors(core: &Core, ancestors: &[i32]) -> io::Result<Result<Held, i32>> {
+fn lease_of_ancestors(
+    core: &Core,
+    ancestors: &[i32],
+    wait: &mut dyn FnMut() -> bool,
+) -> io::Result<Result<Held, i32>> {
     let mut scope = String::new();
     loop {
-        let name = name(&scope, core);
-        if let Some(held) = listen(&name)? {
-            return Ok(Ok(Held::Lease(held)));
-        }
-        match holder(&name) {
-            Holder::Stranger(who) => return Ok(Ok(Held::By(who))),
-            Holder::Own(pid) if ancestors.contains(&pid) => scope = format!("{pid}/"),
-            Holder::Own(pid) => return Ok(Err(pid)),
+        match take(&name(&scope, core), wait)? {
+            Name::Ours(held) => return Ok(Ok(Held::Lease(held))),
+            Name::Strangers(who) => return Ok(Ok(Held::By(who))),
+            Name::Own(pid) if ancestors.contains(&pid) => scope = format!("{pid}/"),
+            Name::Own(pid) => return Ok(Err(pid)),
         }
     }
 }
@@ -136,12 +158,17 @@ fn lease_of_ancestors(core: &Core, ancestors: &[i32]) -> io::Result<Result<Held,
 /// Waits until no other job is choosing, so that two jobs do not take a half each.
 fn choosing() -> io::Result<Option<UnixListener>> {
     let name = format!("cobre-launch/{}/choosing", Uid::effective());
+    let mut is_known = false;
     for _ in 0..PATIENCE {
         if let Some(held) = listen(&name)? {
             return Ok(Some(held));
         }
-        if matches!(holder(&name), Holder::Stranger(_)) {
-            break;
+        // Once: who chooses takes no questions back.
+        if !is_known {
+            match ask(&name) {
+                Ok(peer) if !is_own(&peer) => break,
+                answer => is_known = answer.is_ok(),
+            }
         }
         thread::sleep(NAP);
     }
@@ -158,34 +185,57 @@ fn name(scope: &str, core: &Core) -> String {
     )
 }
 
+/// Takes the name, or finds out who has it. `wait` waits a moment, or says that it has lasted too long.
+fn take(name: &str, wait: &mut dyn FnMut() -> bool) -> io::Result<Name> {
+    loop {
+        if let Some(held) = listen(name)? {
+            return Ok(Name::Ours(held));
+        }
+        let why = match ask(name) {
+            Ok(peer) if is_own(&peer) => return Ok(Name::Own(peer.pid())),
+            Ok(peer) => return Ok(Name::Strangers(describe(&peer))),
+            // It has just ended, or is about to listen.
+            Err(Errno::ECONNREFUSED) => "a process that does not listen",
+            // A launcher answers, unless it is stopped: then it does not use its cores.
+            Err(_) => "a process that does not answer",
+        };
+        if !wait() {
+            return Ok(Name::Strangers(why.to_owned()));
+        }
+    }
+}
+
 /// Takes the name, `None` if somebody has it.
 fn listen(name: &str) -> io::Result<Option<UnixListener>> {
     match UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?) {
-        Ok(held) => Ok(Some(held)),
+        Ok(held) => {
+            held.set_nonblocking(true)?;
+            Ok(Some(held))
+        }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn holder(name: &str) -> Holder {
-    match listener(name) {
-        Some(peer) if peer.uid() == Uid::effective().as_raw() => Holder::Own(peer.pid()),
-        // One of another PID namespace has the number 0.
-        Some(peer) if peer.pid() == 0 => {
-            Holder::Stranger(format!("a process of user {}", peer.uid()))
-        }
-        Some(peer) => Holder::Stranger(format!("process {} of user {}", peer.pid(), peer.uid())),
-        None => Holder::Stranger("a process that does not listen".to_owned()),
-    }
+/// Who has called `listen` on `name`.
+fn ask(name: &str) -> nix::Result<UnixCredentials> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let asking = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let address = UnixAddr::new_abstract(name.as_bytes())?;
+    connect(asking.as_raw_fd(), &address)?;
+    getsockopt(&asking, sockopt::PeerCredentials)
 }
 
-/// Who has called `listen` on `name`, if anybody has.
-fn listener(name: &str) -> Option<UnixCredentials> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let asking = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
-    let address = UnixAddr::new_abstract(name.as_bytes()).ok()?;
-    connect(asking.as_raw_fd(), &address).ok()?;
-    getsockopt(&asking, sockopt::PeerCredentials).ok()
+fn is_own(peer: &UnixCredentials) -> bool {
+    peer.uid() == Uid::effective().as_raw()
+}
+
+fn describe(peer: &UnixCredentials) -> String {
+    match peer.pid() {
+        // One of another PID namespace.
+        0 => format!("a process of user {}", peer.uid()),
+        pid => format!("process {pid} of user {}", peer.uid()),
+    }
 }
 
 /// The parent of this process, its parent, and so on. The parent is 0 for who was put into a PID
@@ -198,8 +248,10 @@ fn ancestors() -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::lease;
+    use super::{FOR_ANSWERS, Name, ask, lease, listen, take};
     use cobre_shm::topology::{CpuList, Machine, Node, Processor};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+    use std::os::fd::AsRawFd;
 
     /// A machine whose processors no real one has, so that no real job is disturbed.
     fn machine() -> Machine {
@@ -239,5 +291,42 @@ mod tests {
         let (again, _held) = take().picked.expect("two cores again");
         assert_eq!(again, one);
         drop(also_held);
+    }
+
+    fn name(test: &str) -> String {
+        format!("cobre-launch-test/{}/{test}", std::process::id())
+    }
+
+    #[test]
+    fn a_name_whose_holder_goes_away_is_free() {
+        let name = name("goes away");
+        let address = UnixAddr::new_abstract(name.as_bytes()).unwrap();
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        bind(socket.as_raw_fd(), &address).unwrap();
+        // Bound, but not listening: there is somebody.
+        let stays = take(&name, &mut || false).unwrap();
+        assert!(matches!(stays, Name::Strangers(who) if who.contains("does not listen")));
+        let mut socket = Some(socket);
+        let freed = take(&name, &mut || socket.take().is_some()).unwrap();
+        assert!(matches!(freed, Name::Ours(_)));
+    }
+
+    #[test]
+    fn a_name_that_many_have_asked_for_is_still_held() {
+        let name = name("asked for");
+        let lease = super::Lease {
+            cores: vec![listen(&name).unwrap().unwrap()],
+        };
+        while ask(&name).is_ok() {}
+        // Whoever asks now waits until the holder has cleared.
+        let mut naps = 0..FOR_ANSWERS;
+        let mut wait = || {
+            lease.clear();
+            naps.next().is_some()
+        };
+        let me = i32::try_from(std::process::id()).unwrap();
+        assert!(matches!(take(&name, &mut wait).unwrap(), Name::Own(pid) if pid == me));
+        assert_eq!(naps.len(), FOR_ANSWERS as usize - 1);
     }
 }

@@ -8,6 +8,7 @@ mod place;
 
 use std::collections::BTreeSet;
 
+use clap::ValueEnum;
 use cobre_comm_trait::text;
 use cobre_shm::topology::{self, CpuList, Level, Machine};
 use nix::sched::CpuSet;
@@ -27,7 +28,7 @@ pub(crate) struct Bindings {
     /// What `--report-bindings` shows.
     pub(crate) picture: Option<String>,
     /// The cores are ours while this lives.
-    _lease: Option<Lease>,
+    pub(crate) lease: Lease,
 }
 
 /// Decides where `ranks` ranks go, and leases their cores.
@@ -42,7 +43,7 @@ pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, Launc
         return Ok(Bindings {
             places: Vec::new(),
             picture: None,
-            _lease: None,
+            lease: Lease::default(),
         });
     }
     let surroundings = args.surroundings()?;
@@ -52,7 +53,7 @@ pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, Launc
         return Ok(Bindings {
             places: Vec::new(),
             picture: Some(picture + "no rank is bound\n"),
-            _lease: None,
+            lease: Lease::default(),
         });
     };
     let request = Request {
@@ -68,7 +69,7 @@ pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, Launc
         let chosen = choose(usable);
         (
             chosen.map_err(|error| refused(&BTreeSet::new(), error))?,
-            None,
+            Lease::default(),
         )
     } else {
         let chosen = lease::lease(usable, choose, |(places, _)| places.clone());
@@ -76,7 +77,7 @@ pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, Launc
         let (picked, lease) = chosen
             .picked
             .map_err(|error| refused(&chosen.others, error))?;
-        (picked, Some(lease))
+        (picked, lease)
     };
     let picture = args
         .report_bindings
@@ -84,7 +85,7 @@ pub(crate) fn decide(args: &BindingArgs, ranks: usize) -> Result<Bindings, Launc
     Ok(Bindings {
         places,
         picture,
-        _lease: lease,
+        lease,
     })
 }
 
@@ -105,14 +106,33 @@ fn refusal(
     error: DoesNotFit,
 ) -> LaunchError {
     let all = usable.parts(Level::Core).len();
-    let cores = args.cpus_per_rank.map_or(1, usize::from);
-    // 0 is a process of another PID namespace.
-    let pids = others.iter().filter(|&&pid| pid > 0);
-    let pids: Vec<String> = pids.map(i32::to_string).collect();
-    let others = match (all - error.cores, pids.join(", ")) {
-        (0, _) => String::new(),
-        (bound, pids) if pids.is_empty() => format!(" ({bound} more bound by other jobs)"),
-        (bound, pids) => format!(" ({bound} more bound by other jobs: launcher {pids})"),
+    let DoesNotFit {
+        cores: free,
+        placed,
+    } = error;
+    let each = args.cpus_per_rank.map_or(1, usize::from);
+    let (need, suffix) = match ranks {
+        1 => ("needs", ""),
+        _ => ("need", " each"),
+    };
+    let wish = format!(
+        "{} {need} {}{suffix}",
+        text::count(ranks, "rank"),
+        text::count(each, "core")
+    );
+    let are = if free == 1 { "is" } else { "are" };
+    let state = format!(
+        "{free} of {} {are} free{}",
+        text::count(all, "core"),
+        bound(all - free, others)
+    );
+    let what = match ranks.saturating_mul(each) > free {
+        true => format!("{wish}, but {state}"),
+        // There are enough, but not together.
+        false => format!(
+            "{wish} in one {}, but there is room for {placed}; {state}",
+            args.map_by.map_or_else(|| name_of(args.bind_to), name_of)
+        ),
     };
     let remedy = match args.bind_to {
         BindTo::Core => "start fewer ranks, or let them share with --bind-to none",
@@ -120,20 +140,26 @@ fn refusal(
             "start fewer ranks, ask for fewer cores each, or let them share without --cpus-per-rank"
         }
     };
-    LaunchError::Usage(format!(
-        "{} of {} {} not fit on {} that {} free{others}: {} found {}; {remedy}",
-        text::count(ranks, "rank"),
-        text::count(cores, "core"),
-        if ranks == 1 { "does" } else { "do" },
-        text::count(error.cores, "core"),
-        if error.cores == 1 { "is" } else { "are" },
-        error.placed,
-        if error.placed == 1 {
-            "its place"
-        } else {
-            "theirs"
-        },
-    ))
+    LaunchError::Usage(format!("{what}; {remedy}"))
+}
+
+/// Who has so many `cores`, in brackets.
+fn bound(cores: usize, others: &BTreeSet<i32>) -> String {
+    // 0 is a process of another PID namespace.
+    let pids = others.iter().filter(|&&pid| pid > 0);
+    let pids: Vec<String> = pids.map(i32::to_string).collect();
+    let are = if cores == 1 { "is" } else { "are" };
+    match (cores, pids.join(", ")) {
+        (0, _) => String::new(),
+        (_, pids) if pids.is_empty() => format!(" ({cores} {are} bound by other jobs)"),
+        (_, pids) => format!(" ({cores} {are} bound by other jobs: launcher {pids})"),
+    }
+}
+
+/// As the command line has it.
+fn name_of(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// The kernel's form of a place.

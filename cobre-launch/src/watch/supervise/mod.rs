@@ -15,6 +15,7 @@ use cobre_shm::recording::RankRecord;
 
 use crate::error::LaunchError;
 use crate::plan::Plan;
+use crate::plan::binding::Lease;
 use crate::proc;
 use crate::process::guard::{Guard, Started};
 use crate::process::signal::Signals;
@@ -58,10 +59,10 @@ pub(crate) struct Attempt<'a> {
     pub(crate) oom_kills: OomKills,
     /// What gdb gets back.
     pub(crate) inheritance: Inheritance,
+    /// The cores of the ranks.
+    pub(crate) lease: &'a Lease,
     /// When this attempt began, on the machine's clock.
     pub(crate) since: Instant,
-    /// When the time of all attempts together is up.
-    pub(crate) deadline: Option<Instant>,
 }
 
 /// What an attempt has come to.
@@ -86,6 +87,7 @@ pub(crate) struct Supervisor<'a> {
     /// For all but reports.
     clock: &'a mut Clock,
     inheritance: Inheritance,
+    lease: &'a Lease,
     oom_kills: OomKills,
     hang: Option<HangWatch>,
     progress: Option<ProgressLine>,
@@ -116,14 +118,17 @@ pub(crate) struct Supervisor<'a> {
 enum Ready {
     Signals,
     Guard,
+    /// Another job asks who holds a core.
+    Lease,
     Output(output::Ready),
     Stdin(stdin::Ready),
 }
 
 impl<'a> Supervisor<'a> {
-    /// Takes over the ranks that have been started.
+    /// Takes over the ranks that have been started, until `deadline`.
     pub(crate) fn new(
         attempt: Attempt<'a>,
+        deadline: Option<Instant>,
         signals: &'a mut Signals,
         clock: &'a mut Clock,
     ) -> Result<Self, LaunchError> {
@@ -151,10 +156,11 @@ impl<'a> Supervisor<'a> {
             signals,
             clock,
             inheritance: attempt.inheritance,
+            lease: attempt.lease,
             oom_kills: attempt.oom_kills,
             hang: plan.hang_after.map(|limit| HangWatch::new(limit, now)),
             progress: plan.progress.then(|| ProgressLine::new(terminal, now)),
-            deadline: attempt.deadline,
+            deadline,
             scene: None,
             report: None,
             received: Vec::new(),
@@ -217,6 +223,10 @@ impl<'a> Supervisor<'a> {
             whats.push(Ready::Guard);
             fds.push(PollFd::new(guard, PollFlags::POLLIN));
         }
+        for question in self.lease.questions() {
+            whats.push(Ready::Lease);
+            fds.push(PollFd::new(question, PollFlags::POLLIN));
+        }
         for (what, fd, events) in self.output.interests() {
             whats.push(Ready::Output(what));
             fds.push(PollFd::new(fd, events));
@@ -247,6 +257,7 @@ impl<'a> Supervisor<'a> {
         match ready {
             Ready::Signals => self.hear_signals(now),
             Ready::Guard => self.hear_guard(now),
+            Ready::Lease => self.lease.clear(),
             Ready::Output(what) => {
                 if let Err(error) = self.output.handle(what, now) {
                     self.stdout_failed(&error, now);
