@@ -46,7 +46,7 @@ pub(crate) enum LaunchError {
         /// What the kernel said.
         why: String,
     },
-    /// A process could not be had.
+    /// A process was unavailable.
     #[error("rank {rank} cannot be started: {source}{hint}; the job was ended")]
     Spawn {
         /// The rank.
@@ -59,7 +59,7 @@ pub(crate) enum LaunchError {
     /// The guard was killed before the ranks had started.
     #[error("the guard of the job was killed; the job was ended")]
     GuardLost,
-    /// The job's shared memory could not be had.
+    /// The job's shared memory was unavailable.
     #[error(transparent)]
     Found(#[from] Box<InitError>),
     /// A folder or file for output could not be made.

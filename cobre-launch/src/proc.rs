@@ -1,5 +1,5 @@
-//! What `/proc` shows of other processes. In a PID namespace with the `/proc` of another, its numbers
-//! mean other processes: then nothing is known of any.
+//! What `/proc` shows of other processes. In a PID namespace with the `/proc` of another, its
+//! numbers mean other processes: then nothing is known of any.
 
 use nix::unistd::{Pid, getpid};
 
@@ -26,8 +26,8 @@ fn stat(pid: Pid) -> Option<(char, Option<Pid>)> {
     parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The first two words after the name, which may contain blanks and brackets. The parent of the first
-/// process of a PID namespace, and of one that was put there from outside, is 0: none.
+/// The first two words after the name, which may contain blanks and brackets. The parent of the
+/// first process of a PID namespace, and of one that was put there from outside, is 0: none.
 fn parse(stat: &str) -> Option<(char, Option<Pid>)> {
     let (_, after_name) = stat.rsplit_once(") ")?;
     let mut words = after_name.split(' ');

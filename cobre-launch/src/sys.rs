@@ -73,8 +73,8 @@ pub(crate) fn give_back(command: &mut Command, inheritance: Inheritance) {
     unsafe { command.pre_exec(prepare) };
 }
 
-/// Lets `tracer` and what it starts look into the process of `command`, also where Yama lets nobody but
-/// ancestors; without Yama there is nothing to allow.
+/// Lets `tracer` and what it starts look into the process of `command`, also where Yama lets nobody
+/// but ancestors; without Yama there is nothing to allow.
 pub(crate) fn allow_tracing(command: &mut Command, tracer: PTracer) {
     let allow = move || {
         let _ = set_ptracer(tracer);
@@ -125,8 +125,8 @@ pub(crate) fn own(received: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(received) }
 }
 
-/// Lets ended children wait to be reaped, also if whoever started us ignored SIGCHLD. Returns what was to
-/// happen before.
+/// Lets ended children wait to be reaped, also if whoever started us ignored SIGCHLD. Returns what
+/// was to happen before.
 pub(crate) fn keep_zombies() -> nix::Result<SigHandler> {
     // SAFETY: SIG_DFL is not a handler, so no code of ours can run at an unsafe moment.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }
@@ -145,8 +145,8 @@ fn handler_of(signal: i32) -> nix::Result<libc::sighandler_t> {
     Ok(unsafe { action.assume_init() }.sa_sigaction)
 }
 
-/// Whether this process was started with SIGPIPE ignored. Rust's own start, which comes before `main`,
-/// ignores it in any case, so this is looked at before.
+/// Whether this process was started with SIGPIPE ignored. Rust's own start, which comes before
+/// `main`, ignores it in any case, so this is looked at before.
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 // SAFETY: the C library calls the functions of this section once each, before `main`; this one only
@@ -171,8 +171,8 @@ pub(crate) fn pending() -> nix::Result<SigSet> {
     Ok(unsafe { SigSet::from_sigset_t_unchecked(set) })
 }
 
-/// Makes a file that has become too long an error where it is written, instead of this process' end.
-/// Returns what was to happen before.
+/// Makes a file that has become too long an error where it is written, instead of this process'
+/// end. Returns what was to happen before.
 pub(crate) fn survive_file_size() -> nix::Result<SigHandler> {
     // SAFETY: SIG_IGN is not a handler, so no code of ours can run at an unsafe moment.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }

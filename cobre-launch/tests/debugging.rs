@@ -143,6 +143,27 @@ fn ctrl_c_in_a_debugger_interrupts_its_rank_alone() {
     }
 }
 
+/// Rank 0 fails while rank 1 is looked at.
+#[test]
+fn a_failure_takes_no_rank_from_its_debugger() {
+    let Some(tmux) = Tmux::new() else {
+        return;
+    };
+    let script = "[ $COBRE_SHM_RANK = 1 ] || exit 3; echo rank 1 went on";
+    let options = ["-v", "-n", "2", "--debug=1", "--kill-grace", "0s"];
+    let mut command = launcher(&[&options[..], &["sh", "-c", script]].concat());
+    tmux.of(&mut command);
+    let mut job = start(command);
+    // What would end rank 1 would do so in this instant.
+    job.read_stderr_until("exited with code 3 after", 1);
+    let pane = tmux.wait_for("rank 1 is at its first instruction");
+    tmux.command(&pane, "continue");
+    job.read_until("rank 1 went on", 1);
+    let outcome = job.finish();
+    assert_eq!(outcome.code, 3, "{}", outcome.stderr);
+    tmux.wait_for("exited normally");
+}
+
 #[test]
 fn within_tmux_the_debuggers_are_another_window() {
     let Some(tmux) = Tmux::new() else {

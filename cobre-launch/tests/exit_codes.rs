@@ -186,12 +186,12 @@ fn what_ranks_complain_of_alike_is_said_once_with_the_ranks() {
         outcome.stderr_without_times(),
         "no such case\nno such case\nno such case\n\
          cobre-launch: all 3 ranks exited with code 3\n  \
-         the last lines of rank 0 on stderr, and in the same words those of ranks 1-2:\n    | no such case\n  exit code 3\n"
+         the last lines of rank 0 on stderr (ranks 1-2 wrote the same):\n    | no such case\n  exit code 3\n"
     );
     // But for their own numbers.
     let own = "read x; echo rank $COBRE_SHM_RANK has no case >&2; exit 3";
     let outcome = run(&["-n", "3", "--stdin", "all", "sh", "-c", own]);
-    let expected = "stderr, and in the same words those of ranks 1-2:\n    | rank 0 has no case\n";
+    let expected = "stderr (ranks 1-2 wrote the same):\n    | rank 0 has no case\n";
     assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
     let different = format!("echo $COBRE_SHM_RANK >&2; {complaint}");
     let outcome = run(&["-n", "3", "--stdin", "all", "sh", "-c", &different]);

@@ -140,8 +140,8 @@ fn the_end_of_a_rank_is_noticed_with_a_guard_that_was_stopped() {
     assert_eq!(outcome.code, 137, "{}", outcome.stderr);
 }
 
-/// Runs `script` in a PID namespace that sees another one's `/proc`, or `without` any; nothing where
-/// that is impossible.
+/// Runs `script` in a PID namespace that sees another one's `/proc`, or `without` any; nothing
+/// where that is impossible.
 fn in_a_pid_namespace(without: bool, script: &str) -> Option<String> {
     let mut command = std::process::Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {

@@ -1,5 +1,5 @@
-//! Jobs that do not get on: who is where, and who is missing; and what the last words and the report
-//! say of everybody.
+//! Jobs that do not get on: who is where, and who is missing; and what the last words and the
+//! report say of everybody.
 //!
 //! The ranks are this program again: its test `rank` does nothing unless it is told a role.
 #![allow(clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
@@ -76,7 +76,7 @@ fn says_who_waits(stderr: &str) {
     for part in [
         "ranks 0-1, 3 in operation 2: allreduce(f64[3], Sum) at ",
         "tests/hangs.rs:",
-        " s for rank 2",
+        " for rank 2",
         "rank 2 computing after operation 1: barrier()",
         "missing: rank 2",
     ] {
@@ -99,14 +99,15 @@ fn a_hang_is_ended_and_says_who_is_missing() {
     assert!(
         outcome
             .stderr
-            .starts_with("cobre-launch: no rank got any further for 1s (--hang-after)\n"),
+            .starts_with("cobre-launch: no rank made progress for 1s (--hang-after)\n"),
         "{}",
         outcome.stderr
     );
     says_who_waits(&outcome.stderr);
 }
 
-/// Ranks 0 and 2 wait for rank 1 in a communicator split from the job's, rank 1 for them in the job's.
+/// Ranks 0 and 2 wait for rank 1 in a communicator split from the job's, rank 1 for them in the
+/// job's.
 fn ranks_wait_in_two_communicators() {
     let comm = join();
     let split = comm.split_local().unwrap();
@@ -130,9 +131,9 @@ fn a_hang_across_communicators_is_one_and_says_who_waits_in_which() {
     for part in [
         "ranks 0, 2 in operation 1: broadcast(u8[5], root 1) at ",
         " of split communicator 1 (3 ranks), waiting ",
-        " s for rank 1",
+        " for rank 1",
         "rank 1 in operation 3: barrier() at ",
-        " s for rank 2",
+        " for rank 2",
         "the ranks wait for each other",
     ] {
         assert!(text.contains(part), "{part} in {}", outcome.stderr);
@@ -212,7 +213,8 @@ fn rank_1_comes_when_it_is_told() {
     comm.barrier().unwrap();
 }
 
-/// A group of processes that can be frozen, as containers are paused; none where that takes more rights.
+/// A group of processes that can be frozen, as containers are paused; none where that takes more
+/// rights.
 struct Freezer {
     folder: PathBuf,
     /// What to write into which file.

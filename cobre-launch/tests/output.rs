@@ -222,8 +222,8 @@ fn files_of_each_rank_are_whole_and_private() {
     }
 }
 
-/// Every option by which a user names a file creates it in the same way; each as the words that name
-/// `out/rank-0.stdout`.
+/// Every option by which a user names a file creates it in the same way; each as the words that
+/// name `out/rank-0.stdout`.
 const OUTPUTS: [fn(&str) -> Vec<String>; 4] = [
     |folder| vec!["--output-dir".to_owned(), folder.to_owned()],
     |folder| vec!["--report".to_owned(), format!("{folder}/rank-0.stdout")],

@@ -138,7 +138,8 @@ fn no_signal_is_lost_when_a_job_is_started_again() {
     }
 }
 
-/// Stopped at any moment, some of its ranks before they run their program, a job goes on to its end.
+/// Stopped at any moment, some of its ranks before they run their program, a job goes on to its
+/// end.
 #[test]
 fn a_job_that_is_stopped_while_it_starts_goes_on() {
     for offset in 0..20_u32 {
@@ -216,7 +217,8 @@ fn a_terminal_that_hangs_up_ends_a_launcher_that_leads_its_session() {
     }
 }
 
-/// A job that ignores SIGHUP, or gets none since it is in a session of its own, survives its terminal.
+/// A job that ignores SIGHUP, or gets none since it is in a session of its own, survives its
+/// terminal.
 #[test]
 fn a_job_without_sighup_survives_its_terminal() {
     for (way, prefix) in ["", "env --default-signal=HUP setsid -w"]

@@ -29,7 +29,8 @@ Examples:
   cobre-launch -n 4 --dry-run ./solver case/  show what would be started
 
 Everything after PROGRAM belongs to PROGRAM, options too. A `:` alone begins another
-program, but not after `--`: `cobre-launch -n 1 -- cut -d : -f 1 FILE`. Ctrl-C reaches every rank once; a second one kills the job at once.";
+program, but not after `--`: `cobre-launch -n 1 -- cut -d : -f 1 FILE`. Ctrl-C reaches every
+rank once; a second one kills the job at once.";
 
 const VARIABLES: &str = "\
 Variables that ranks read:
@@ -105,27 +106,28 @@ pub(crate) struct JobArgs {
     /// Also write each rank's output to DIR/rank-N.stdout and DIR/rank-N.stderr.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output_dir: Option<PathBuf>,
-    /// Give each rank terminals to write to, so that C and Python programs write line by line, as they do
-    /// by hand.
+    /// Give each rank terminals to write to, so that C and Python programs write line by line, as
+    /// they do by hand.
     #[arg(long)]
     pub(crate) pty: bool,
     /// Who reads the launcher's standard input: rank 0 (the very same, terminal or not), all
     /// ranks (a copy each), or none.
     #[arg(long, value_name = "WHO", value_enum, default_value_t = StdinMode::Zero)]
     pub(crate) stdin: StdinMode,
-    /// End the job after this time: SIGTERM, then SIGKILL after the grace. Time for which the whole job
-    /// is stopped or frozen does not count, here and in all other limits.
+    /// End the job after this time: SIGTERM, then SIGKILL after the grace. Time for which the whole
+    /// job is stopped or frozen does not count, here and in all other limits.
     #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(crate) timeout: Option<Duration>,
     /// End the job when nobody has completed a collective for this time although somebody waits in
     /// one, and tell who is where; SIGQUIT to the launcher tells the same at any time.
     #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(crate) hang_after: Option<Duration>,
-    /// With gdb, show the stacks of all ranks when --hang-after or --timeout ends the job, and on SIGQUIT.
+    /// With gdb, show the stacks of all ranks when --hang-after or --timeout ends the job, and on
+    /// SIGQUIT.
     #[arg(long)]
     pub(crate) stacks: bool,
-    /// Start these ranks (0,2-3; all, if there is no list) under gdb or lldb, each in a pane of tmux. A
-    /// failure ends no other rank then.
+    /// Start these ranks (0,2-3; all, if there is no list) under gdb or lldb, each in a pane of
+    /// tmux. A failure ends no other rank then.
     #[arg(
         long,
         value_name = "RANKS",
@@ -136,8 +138,9 @@ pub(crate) struct JobArgs {
         conflicts_with_all = ["timeout", "hang_after", "max_restarts"]
     )]
     pub(crate) debug: Option<Ranks>,
-    /// Let the other ranks run on when one fails, and exit with the highest of their codes: for ranks that
-    /// work without each other. A collective that needs a rank that is gone fails all the same.
+    /// Let the other ranks run on when one fails, and exit with the highest of their codes: for
+    /// ranks that work without each other. A collective that needs a rank that is gone fails all
+    /// the same.
     #[arg(long, conflicts_with = "max_restarts")]
     pub(crate) keep_going: bool,
     /// Start the whole job again after a failure, at most N times; ranks find the number of the
@@ -147,15 +150,16 @@ pub(crate) struct JobArgs {
     /// Write how the job ended to FILE, as JSON: what the last words say, and more.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
-    /// Show how far the ranks are, as they say themselves (`status().progress(done, total)`): one line
-    /// that is drawn again and again on a terminal, a line for each tenth elsewhere, on standard error.
+    /// Show how far the ranks are, as they say themselves (`status().progress(done, total)`): one
+    /// line that is drawn again and again on a terminal, a line for each tenth elsewhere, on
+    /// standard error.
     #[arg(long)]
     pub(crate) progress: bool,
-    /// What ranks get to clean up after a failure or a timeout before SIGKILL: 500ms, 2s, 1h30m.
+    /// How long ranks may clean up after a failure or a timeout before SIGKILL: 500ms, 2s, 1h30m.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "2s")]
     pub(crate) kill_grace: Duration,
-    /// Replace {rank} and {size} in the program's name and arguments by the numbers; {{rank}} stays as
-    /// {rank}. In --env, --wdir and --output-dir they are replaced in any case.
+    /// Replace {rank} and {size} in the program's name and arguments by the numbers; {{rank}} stays
+    /// as {rank}. In --env, --wdir and --output-dir they are replaced in any case.
     #[arg(long)]
     pub(crate) substitute: bool,
     /// Also set RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE, as torchrun does.
@@ -535,7 +539,8 @@ mod tests {
         }
     }
 
-    /// Options with and without what they need, programs, and any bytes. Not `--help`, which prints.
+    /// Options with and without what they need, programs, and any bytes. Not `--help`, which
+    /// prints.
     fn word() -> impl proptest::strategy::Strategy<Value = OsString> {
         use proptest::prelude::*;
         use std::os::unix::ffi::OsStringExt;

@@ -1,5 +1,5 @@
-//! The command line of a job of known size: what must be decided before an error can be written to a file
-//! whose name has that size in it.
+//! The command line of a job of known size: what must be decided before an error can be written to
+//! a file whose name has that size in it.
 
 use std::path::Path;
 
@@ -21,7 +21,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Counts the ranks of `segments`, which default to the usable `cores`, and names the files of the job.
+    /// Counts the ranks of `segments`, which default to the usable `cores`, and names the files of
+    /// the job.
     pub(crate) fn new(mut segments: Vec<Segment>, cores: usize) -> Result<Self, LaunchError> {
         let counts = segments.iter().map(|segment| segment.group.ranks);
         let counts: Vec<usize> = counts.map(|count| count.unwrap_or(cores)).collect();

@@ -1,7 +1,8 @@
 //! What other launchers call the things that this one can do: Open MPI's and MPICH's `mpirun` and
 //! `mpiexec`, Intel's, `srun`, `torchrun`.
 //!
-//! The table is in the book too (`specs/src/reference/other-launchers.md`); a test compares the two.
+//! The table is in the book too (`specs/src/reference/other-launchers.md`); a test compares the
+//! two.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

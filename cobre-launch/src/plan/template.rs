@@ -6,7 +6,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 const RANK: &[u8] = b"{rank}";
 const SIZE: &[u8] = b"{size}";
 
-/// `text` for `rank` of a job of `size` ranks. `{{rank}}` becomes `{rank}`, and everything else stays.
+/// `text` for `rank` of a job of `size` ranks. `{{rank}}` becomes `{rank}`, and everything else
+/// stays.
 pub(crate) fn fill(text: &OsStr, rank: usize, size: usize) -> OsString {
     let mut filled = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,5 +1,5 @@
-//! The words of the command line, before clap reads them: where a program begins, where the next one
-//! does, and what options of other launchers mean.
+//! The words of the command line, before clap reads them: where a program begins, where the next
+//! one does, and what options of other launchers mean.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -1,9 +1,9 @@
 //! Children of this process, as the kernel knows them.
 //!
 //! The number of a process is a child's until this process has reaped it, and anybody's before and
-//! after; `/proc` may even show those of another PID namespace. So the kernel is asked whose a number is
-//! before a signal goes there. Between the two nothing can change: this process has one thread, and
-//! nobody else reaps its children.
+//! after; `/proc` may even show those of another PID namespace. So the kernel is asked whose a
+//! number is before a signal goes there. Between the two nothing can change: this process has one
+//! thread, and nobody else reaps its children.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};

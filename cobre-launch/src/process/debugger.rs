@@ -1,4 +1,5 @@
-//! `--debug`: a debugger for each of some ranks, in a pane of tmux. See `specs/src/protocol/debugging.md`.
+//! `--debug`: a debugger for each of some ranks, in a pane of tmux. See
+//! `specs/src/protocol/debugging.md`.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -13,8 +14,8 @@ use crate::plan::program;
 use crate::report::shell::quote;
 use crate::sys::{self, Inheritance};
 
-/// Waits for a debugger, then becomes the program. What stands in its place until then is no program
-/// of the user's, so none of theirs has run before the debugger is there.
+/// Waits for a debugger, then becomes the program. What stands in its place until then is no
+/// program of the user's, so none of theirs has run before the debugger is there.
 pub(crate) const WAIT: &str =
     "until grep -q '^TracerPid:.*[1-9]' /proc/$$/status; do sleep 0.1; done; exec \"$0\" \"$@\"";
 
@@ -123,8 +124,8 @@ impl Debugger {
     }
 }
 
-/// The first call may start the server, and with it all that will ever run in its panes: it must not
-/// get the signals blocked that the launcher has blocked for itself.
+/// The first call may start the server, and with it all that will ever run in its panes: it must
+/// not get the signals blocked that the launcher has blocked for itself.
 fn tmux(words: &[OsString], inheritance: Inheritance) -> io::Result<Output> {
     let mut command = Command::new("tmux");
     command.args(words).stdin(Stdio::null());

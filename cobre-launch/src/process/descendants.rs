@@ -22,8 +22,9 @@ const HIGHEST_PID: i32 = 1 << 22;
 
 /// Kills and reaps every child, and whatever they leave to this process, until there is none.
 ///
-/// The guard is a subreaper: the orphans of its ranks become its children, also those with a session
-/// or a process group of their own. When it is killed they become the launcher's, which is one too.
+/// The guard is a subreaper: the orphans of its ranks become its children, also those with a
+/// session or a process group of their own. When it is killed they become the launcher's, which is
+/// one too.
 pub(crate) fn kill_all() {
     let mut naps = usize::try_from(PATIENCE.as_micros() / NAP.as_micros()).unwrap_or_default();
     loop {
@@ -46,8 +47,8 @@ pub(crate) fn kill_all() {
 }
 
 /// The list in `/proc` is a hint: there may be none, and in a PID namespace with the `/proc` of
-/// another its numbers are those of strangers. If it names no child, the kernel is asked about numbers
-/// one by one; also returns about how many.
+/// another its numbers are those of strangers. If it names no child, the kernel is asked about
+/// numbers one by one; also returns about how many.
 fn children() -> (Vec<Pid>, usize) {
     let list = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
     let numbers = list.split_whitespace().filter_map(|pid| pid.parse().ok());
@@ -58,8 +59,9 @@ fn children() -> (Vec<Pid>, usize) {
     (listed, 0)
 }
 
-/// Numbers are given in rising order, so children have those between this process' own and the newest.
-/// If there is none, the numbers have begun anew, and all are looked through: a few seconds at most.
+/// Numbers are given in rising order, so children have those between this process' own and the
+/// newest. If there is none, the numbers have begun anew, and all are looked through: a few seconds
+/// at most.
 fn searched() -> (Vec<Pid>, usize) {
     let newest = sys::fork(|| ()).map_or(HIGHEST_PID, |newest| {
         child::wait_for(newest);

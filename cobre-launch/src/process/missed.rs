@@ -16,8 +16,8 @@ pub(crate) struct Missed(u32);
 impl Missed {
     pub(crate) const LENGTH: usize = size_of::<u32>();
 
-    /// What has come to this process, where all of it is blocked. For a child, this must be asked after
-    /// it was forked: what comes later comes to both.
+    /// What has come to this process, where all of it is blocked. For a child, this must be asked
+    /// after it was forked: what comes later comes to both.
     pub(crate) fn by_child() -> Self {
         let pending = sys::pending().unwrap_or_else(|_| SigSet::empty());
         let came = FORWARDED.into_iter().filter(|&one| pending.contains(one));

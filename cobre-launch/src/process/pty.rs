@@ -1,5 +1,6 @@
-//! `--pty`: what a rank writes to is a terminal of its own, for programs that write line by line only
-//! then. The rank stays in the launcher's session and process group: this terminal controls nobody.
+//! `--pty`: what a rank writes to is a terminal of its own, for programs that write line by line
+//! only then. The rank stays in the launcher's session and process group: this terminal controls
+//! nobody.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,8 +35,8 @@ pub(crate) fn resize(end: impl AsFd, size: Winsize) -> io::Result<()> {
     Ok(tcsetwinsize(end, size)?)
 }
 
-/// The size of the ranks' terminals: that of the launcher's, or the customary one; without the columns
-/// that labels take.
+/// The size of the ranks' terminals: that of the launcher's, or the customary one; without the
+/// columns that labels take.
 pub(crate) fn size(plan: &Plan) -> Winsize {
     let (stdout, stderr) = (io::stdout(), io::stderr());
     let size = tcgetwinsize(&stdout)

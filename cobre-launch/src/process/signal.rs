@@ -60,13 +60,13 @@ pub(crate) enum Event {
     /// A signal for the job.
     Job {
         signal: Signal,
-        /// Whether it was sent to the whole process group, by the kernel (a key, a shell's end) or by
-        /// anybody, so that the ranks have it already.
+        /// Whether it was sent to the whole process group, by the kernel (a key, a shell's end) or
+        /// by anybody, so that the ranks have it already.
         everybody_has_it: bool,
     },
     /// The second SIGINT: the user means it.
     KillNow,
-    /// The job shall stop (Ctrl-Z), and this process too, so that the shell takes note.
+    /// The job is to stop (Ctrl-Z), and this process too, so that the shell takes note.
     Stop {
         /// As above.
         everybody_has_it: bool,
@@ -79,8 +79,8 @@ pub(crate) enum Event {
 
 impl Signals {
     /// Takes the signals that are for the job, except those that the launcher was told to ignore
-    /// (`nohup`, a shell's background jobs). SIGQUIT is taken in any case: the launcher answers it, and
-    /// ranks that ignore it are not ended by it.
+    /// (`nohup`, a shell's background jobs). SIGQUIT is taken in any case: the launcher answers it,
+    /// and ranks that ignore it are not ended by it.
     pub(crate) fn take() -> Result<Self, LaunchError> {
         let failed = || LaunchError::system::<nix::Error>("taking over signals");
         let on_children = sys::keep_zombies().map_err(failed())?;
@@ -126,8 +126,8 @@ impl Signals {
         self.held.front().map(|(_, at)| *at + ECHO)
     }
 
-    /// Stops this process as a shell expects it, until SIGCONT comes. In a process group that nobody
-    /// could continue the kernel lets it run, and the ranks too.
+    /// Stops this process as a shell expects it, until SIGCONT comes. In a process group that
+    /// nobody could continue the kernel lets it run, and the ranks too.
     pub(crate) fn stop(&self) {
         let stop = SigSet::from(Signal::SIGTSTP);
         // Its own again: it is taken as soon as it is let through.
@@ -144,8 +144,8 @@ impl Signals {
             .or_else(|| self.settled(now))
     }
 
-    /// What has come so far, which ranks that are about to be started get as they start: it counts as
-    /// something that everybody has.
+    /// What has come so far, which ranks that are about to be started get as they start: it counts
+    /// as something that everybody has.
     pub(crate) fn hand_over(&mut self, now: Instant) -> Missed {
         self.starting = true;
         self.set_aside(now);
@@ -241,8 +241,8 @@ fn event(signal: Signal, everybody_has_it: bool) -> Event {
     }
 }
 
-/// Whether the kernel sends `signal` to the leader of the session alone, and that is this process: a
-/// terminal that hangs up under a launcher without a shell (`ssh -t host cobre-launch ..`).
+/// Whether the kernel sends `signal` to the leader of the session alone, and that is this process:
+/// a terminal that hangs up under a launcher without a shell (`ssh -t host cobre-launch ..`).
 fn only_for_the_leader(signal: Signal) -> bool {
     signal == Signal::SIGHUP && getsid(None) == Ok(getpid())
 }

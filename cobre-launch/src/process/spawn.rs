@@ -31,7 +31,7 @@ use crate::sys::{self, Inheritance};
 /// How often a rank that does not get to its program is looked at, in milliseconds.
 const LOOK: u8 = 10;
 
-/// Prepares the launcher for starting many ranks, and returns what those shall not notice of it.
+/// Prepares the launcher for starting many ranks, and returns what ranks get back of its settings.
 ///
 /// Three pipes for each of many ranks need more than the customary 1024 descriptors.
 pub(crate) fn prepare(signals: &Signals) -> Inheritance {
@@ -106,9 +106,9 @@ pub(crate) fn start(
     })
 }
 
-/// Who may look into a rank's process, beside its ancestors; the kernel keeps one answer. Nobody knows
-/// who will start the debugger in its pane. With `--stacks` it is the launcher, the parent of this
-/// process.
+/// Who may look into a rank's process, beside its ancestors; the kernel keeps one answer. Nobody
+/// knows who will start the debugger in its pane. With `--stacks` it is the launcher, the parent of
+/// this process.
 fn tracer(is_debugged: bool, stacks: bool) -> Option<PTracer> {
     if is_debugged {
         return Some(PTracer::Any);
@@ -126,8 +126,8 @@ fn outlet(plan: &Plan) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours.into(), theirs.into()))
 }
 
-/// Runs `command` in a child, which gets each signal of the job once: those that came before the fork
-/// from this process, in which all are pending, and later ones like everybody.
+/// Runs `command` in a child, which gets each signal of the job once: those that came before the
+/// fork from this process, in which all are pending, and later ones like everybody.
 fn execute(mut command: Command) -> io::Result<Pid> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut ours = Some(ours);
@@ -154,8 +154,8 @@ fn refusal(pid: Pid, from: &mut UnixStream) -> io::Result<Option<io::Error>> {
     loop {
         let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, LOOK) {
-            // Stopped with the others (Ctrl-Z) before it was the program that it is to be: it will be
-            // stopped again when all have started.
+            // Stopped with the others (Ctrl-Z) before it was the program that it is to be: it will
+            // be stopped again when all have started.
             Ok(0) => child::keep_going(pid),
             Ok(_) => {
                 let mut errno = [0; 4];
@@ -179,7 +179,7 @@ fn become_rank(command: &mut Command, mut guard: &UnixStream) -> io::Result<()> 
     guard.write_all(&errno.to_ne_bytes())
 }
 
-/// Tells a program that cannot be executed from a process that cannot be had.
+/// Tells a program that cannot be executed from a process that is unavailable.
 pub(crate) fn refused(plan: &Plan, rank: usize, source: io::Error) -> LaunchError {
     let program = plan.program(rank);
     let why = match source.raw_os_error().map(Errno::from_raw) {

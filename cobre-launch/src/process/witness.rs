@@ -1,5 +1,5 @@
-//! The witness: a process in the launcher's process group that does nothing but say which signals it
-//! gets. What it gets has been sent to the whole group, so the ranks have it already.
+//! The witness: a process in the launcher's process group that does nothing but say which signals
+//! it gets. What it gets has been sent to the whole group, so the ranks have it already.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -22,8 +22,8 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// Forks it; it will tell of what `signals` reads. (A signal descriptor is read by each process for
-    /// itself.)
+    /// Forks it; it will tell of what `signals` reads. (A signal descriptor is read by each process
+    /// for itself.)
     pub(crate) fn fork(signals: &SignalFd) -> nix::Result<Self> {
         let (reports, to) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let launcher = getpid();

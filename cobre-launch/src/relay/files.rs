@@ -51,8 +51,8 @@ pub(crate) fn create(plan: &Plan) -> Result<Vec<RankFiles>, LaunchError> {
     Ok(files)
 }
 
-/// A pipe would be full whenever its reader is slow, and nothing waits for it: what a rank writes must go
-/// on to others.
+/// A pipe would be full whenever its reader is slow, and nothing waits for it: what a rank writes
+/// must go on to others.
 fn regular(path: &Path) -> io::Result<File> {
     let file = Results::create(path)?.into_file();
     match file.metadata()?.is_file() {

@@ -18,8 +18,8 @@ pub(crate) fn columns(place: &(impl AsFd + IsTerminal)) -> Option<usize> {
     })
 }
 
-/// How wide text may be: as the terminal that `place` is, or as `COLUMNS` says instead. Elsewhere, in
-/// files for example, no line is broken.
+/// How wide text may be: as the terminal that `place` is, or as `COLUMNS` says instead. Elsewhere,
+/// in files for example, no line is broken.
 pub(crate) fn width(place: &(impl AsFd + IsTerminal)) -> Option<usize> {
     let columns = columns(place)?;
     let wanted = std::env::var("COLUMNS");

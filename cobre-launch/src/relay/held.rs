@@ -98,8 +98,8 @@ impl Held {
     }
 }
 
-/// Where the last line of `bytes` ends: after a newline, or after a carriage return that something else
-/// than a newline is known to follow.
+/// Where the last line of `bytes` ends: after a newline, or after a carriage return that something
+/// else than a newline is known to follow.
 fn last_end(bytes: &[u8]) -> Option<usize> {
     let is_end = |&at: &usize| match bytes[at - 1] {
         b'\n' => true,

@@ -113,8 +113,8 @@ impl Output {
         }
     }
 
-    /// Relays what the pipes still hold, however full the sinks are; then closes them. Who could not be
-    /// killed may still write: no more is read than a pipe holds.
+    /// Relays what the pipes still hold, however full the sinks are; then closes them. Who could
+    /// not be killed may still write: no more is read than a pipe holds.
     pub(crate) fn finish(&mut self, now: Instant) {
         for index in self.authors_first() {
             let mut left = self.streams[index].capacity();
@@ -266,8 +266,8 @@ impl Output {
         }
     }
 
-    /// When something of a stream is due, if nothing else happens. Where a sink is full, its reader comes
-    /// first.
+    /// When something of a stream is due, if nothing else happens. Where a sink is full, its reader
+    /// comes first.
     fn next(&self, index: usize) -> Option<Instant> {
         let next = self.streams[index].held.next(self.line(index));
         next.filter(|_| !self.is_full(index))
@@ -280,8 +280,8 @@ impl Output {
         order
     }
 
-    /// Passes on what may be: first whole lines of this stream, then what others hold if that has ended
-    /// its line, and then the rest if the line still is its own.
+    /// Passes on what may be: first whole lines of this stream, then what others hold if that has
+    /// ended its line, and then the rest if the line still is its own.
     fn relay(&mut self, index: usize, now: Instant) {
         self.pass_due(index, now);
         for other in 0..self.streams.len() {

@@ -108,8 +108,8 @@ impl Sink {
     /// Writes a piece; to be called when the descriptor is ready.
     ///
     /// # Errors
-    /// Once, when nobody can read it any more: from then on everything is dropped. It is no error that
-    /// a terminal has gone away: a job that has got no SIGHUP is to survive that.
+    /// Once, when nobody can read it any more: from then on everything is dropped. It is no error
+    /// that a terminal has gone away: a job that has got no SIGHUP is to survive that.
     pub(crate) fn write(&mut self) -> io::Result<()> {
         let (front, _) = self.composer.queue.as_slices();
         let piece = &front[..front.len().min(self.at_once)];

@@ -57,7 +57,8 @@ struct RankReport {
     signal: Option<String>,
     ended_after_seconds: f64,
     ended_by_launcher: bool,
-    /// These are of the rank with the children that it has waited for; `null` if it could not be killed.
+    /// These are of the rank with the children that it has waited for; `null` if it could not be
+    /// killed.
     cpu_user_seconds: Option<f64>,
     cpu_system_seconds: Option<f64>,
     peak_memory_bytes: Option<u64>,

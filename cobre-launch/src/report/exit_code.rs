@@ -10,7 +10,7 @@
 /// | | with `--keep-going`: the highest of N and 128+S of all ranks |
 /// | 1 | the launcher could not do its work (write the ranks' output, for example); or a rank ended with 0 while others waited for it |
 /// | 2 | usage: the command line makes no job |
-/// | 123 | `--hang-after`: no rank got any further |
+/// | 123 | `--hang-after`: no rank made progress |
 /// | 124 | `--timeout` passed |
 /// | 126 | a program was found but cannot be executed |
 /// | 127 | a program was not found |
@@ -26,7 +26,7 @@ pub enum JobExit {
     Launcher,
     /// The command line makes no job.
     Usage,
-    /// The job was ended because no rank got any further.
+    /// The job was ended because no rank made progress.
     Hang,
     /// The job was ended because its time was up.
     Timeout,
@@ -54,7 +54,7 @@ Exit code:
   1      the launcher could not do its work (no shared memory, no processes), or a
          rank ended with 0 while others waited for it
   2      usage
-  123    --hang-after: no rank got any further
+  123    --hang-after: no rank made progress
   124    --timeout passed
   126    program found but not executable
   127    program not found

@@ -51,8 +51,8 @@ impl<'a> ReportFile<'a> {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX)
     }
 
-    /// Adds an attempt, and writes all there are: into a file also when it is not the last, in case that
-    /// there is no time for more.
+    /// Adds an attempt, and writes all there are: into a file also when it is not the last, in case
+    /// that there is no time for more.
     pub(crate) fn add(&mut self, attempt: Report, is_last: bool) -> Result<(), LaunchError> {
         self.attempts.push(attempt);
         let (Some((path, file)), Some((last, earlier))) =

@@ -89,15 +89,15 @@ impl Known<'_> {
         };
         match reason {
             Reason::BrokenPipe => Some(
-                "cobre-launch: the reader of standard output went away; so the job was ended\n"
+                "cobre-launch: the reader of standard output went away, so the job was ended\n"
                     .to_owned(),
             ),
             Reason::Interrupt => {
                 Some("cobre-launch: the job was killed by a second SIGINT\n".to_owned())
             }
             Reason::GuardLost => Some(format!(
-                "cobre-launch: the guard of the job was killed, without which nothing would end the \
-                 job if the launcher were killed too; so the job was ended; exit code {code}\n"
+                "cobre-launch: the guard of the job was killed. Without it nothing would end the job \
+                 if the launcher were killed too, so the job was ended; exit code {code}\n"
             )),
             Reason::Timeout => {
                 let limit = duration::show(self.plan.timeout.unwrap_or_default());
@@ -113,7 +113,7 @@ impl Known<'_> {
             Reason::Hang => {
                 let limit = duration::show(self.plan.hang_after.unwrap_or_default());
                 let mut text =
-                    format!("cobre-launch: no rank got any further for {limit} (--hang-after)\n");
+                    format!("cobre-launch: no rank made progress for {limit} (--hang-after)\n");
                 text.push_str(&self.stuck());
                 let _ = writeln!(text, "  exit code {code}");
                 Some(text)
@@ -185,9 +185,9 @@ impl Known<'_> {
         let end = &self.facts.ends[cause.rank];
         let _ = writeln!(
             text,
-            "  at {}, {:.1} s after the start",
+            "  at {}, {} after the start",
             cause.time,
-            end.at.as_secs_f64()
+            text::duration(end.at)
         );
         if let Some(verdict) = cause.out_of_memory {
             text.push_str(&line(2, verdict));
@@ -200,10 +200,7 @@ impl Known<'_> {
             };
             let whose = match &cause.same_lines[..] {
                 [] => format!("{whose}:"),
-                same => format!(
-                    "{whose}, and in the same words those of {}:",
-                    text::ranks(same)
-                ),
+                same => format!("{whose} ({} wrote the same):", text::ranks(same)),
             };
             text.push_str(&line(2, &whose));
             for line in &cause.last_lines {

@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind};
 
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
-use cobre_comm_trait::text::{clean, clean_lines, count};
+use cobre_comm_trait::text::{clean, clean_lines, count, duration};
 
 use crate::JobExit;
 use crate::error::LaunchError;
@@ -140,9 +140,9 @@ pub(crate) fn ended(end: &RankEnd) -> String {
         End::Code(code) => format!("exited with code {code}"),
         End::Signal(signal) => format!("was ended by {}", signal::name(signal)),
     };
-    let after = end.at.as_secs_f64();
+    let after = duration(end.at);
     format!(
-        "cobre-launch: rank {} (pid {}) {how} after {after:.3}s\n",
+        "cobre-launch: rank {} (pid {}) {how} after {after}\n",
         end.rank, end.pid
     )
 }

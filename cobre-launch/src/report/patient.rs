@@ -1,5 +1,5 @@
-//! Writing to a stream of the launcher's that somebody else has made non-blocking: the flag belongs to
-//! the open file, which is theirs too.
+//! Writing to a stream of the launcher's that somebody else has made non-blocking: the flag belongs
+//! to the open file, which is theirs too.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;

@@ -1,4 +1,5 @@
-//! `--progress`: one line for all ranks, drawn again and again on a terminal, now and then elsewhere.
+//! `--progress`: one line for all ranks, drawn again and again on a terminal, now and then
+//! elsewhere.
 
 use std::time::{Duration, Instant};
 
@@ -49,8 +50,8 @@ impl ProgressLine {
         self.next
     }
 
-    /// The line to show now, of what the `ranks` say; `None` if there is nothing new. `last` if there
-    /// will be no other.
+    /// The line to show now, of what the `ranks` say; `None` if there is nothing new. `last` if
+    /// there will be no other.
     pub(crate) fn look(
         &mut self,
         ranks: &[Option<Progress>],

@@ -8,8 +8,8 @@ use cobre_comm_trait::text::is_misleading;
 
 /// `word` for a shell, exactly; with nothing in it that a terminal would obey.
 ///
-/// What is not text, and what controls terminals or the direction of writing, is written as bash, ksh,
-/// zsh and POSIX.1-2024 read it: `$'\xff'`.
+/// What is not text, and what controls terminals or the direction of writing, is written as bash,
+/// ksh, zsh and POSIX.1-2024 read it: `$'\xff'`.
 pub(crate) fn quote(word: impl AsRef<OsStr>) -> String {
     let word = word.as_ref();
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);

@@ -1,12 +1,13 @@
-//! The clock of every limit, grace and window: it stands still while the launcher is stopped or frozen.
+//! The clock of every limit, grace and window: it stands still while the launcher is stopped or
+//! frozen.
 
 use std::time::{Duration, Instant};
 
 /// No wait is longer while something is timed: so much of a stop may count as time that passed.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
-/// A wait that takes so much longer than it was to take has not been late, but stopped. A machine that is
-/// merely busy wakes a process that has slept sooner.
+/// A wait that takes so much longer than it was to take has not been late, but stopped. A machine
+/// that is merely busy wakes a process that has slept sooner.
 const LATE: Duration = Duration::from_millis(200);
 
 /// Running time: that of the machine, without the time for which the launcher was stopped (Ctrl-Z,

@@ -1,5 +1,5 @@
-//! How a job that goes on is brought to its end: SIGTERM, a grace, SIGKILL; and then it is over, also
-//! for those that cannot be killed.
+//! How a job that goes on is brought to its end: SIGTERM, a grace, SIGKILL; and then it is over,
+//! also for those that cannot be killed.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use serde::Serialize;
 /// before it is over, so that the verdict does not depend on who is fastest.
 pub(crate) const SIMULTANEOUS: Duration = Duration::from_millis(100);
 
-/// How long a process that was sent SIGKILL is waited for: longer than the kernel needs, unless it hangs in
-/// there or belongs to another user.
+/// How long a process that was sent SIGKILL is waited for: longer than the kernel needs, unless it
+/// hangs in there or belongs to another user.
 const UNKILLABLE: Duration = Duration::from_secs(5);
 
 /// A longer grace is this one: it can be added to any time.
@@ -22,7 +22,7 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 pub(crate) enum Reason {
     /// A rank failed.
     Failure,
-    /// No rank got any further for `--hang-after`.
+    /// No rank made progress for `--hang-after`.
     Hang,
     /// `--timeout` passed.
     Timeout,

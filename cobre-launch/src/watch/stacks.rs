@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cobre_comm_trait::text::clean;
+use cobre_comm_trait::text::{clean, duration};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpid};
@@ -16,8 +16,8 @@ use nix::unistd::{Pid, getpid};
 use crate::process::child;
 use crate::sys::{self, Inheritance};
 
-/// How long all of them may take together: a debugger that reads the symbols of a large program takes
-/// seconds.
+/// How long all of them may take together: a debugger that reads the symbols of a large program
+/// takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a debugger may take to let go of its rank.
 const LETTING_GO: Duration = Duration::from_secs(2);
@@ -41,8 +41,8 @@ struct Look {
     errors: File,
 }
 
-/// The stacks of `processes`, indented, each stopped for as long as it takes. At most `at_once` are looked
-/// at together. A signal that is to end or stop the job breaks it off, and stays pending.
+/// The stacks of `processes`, indented, each stopped for as long as it takes. At most `at_once` are
+/// looked at together. A signal that is to end or stop the job breaks it off, and stays pending.
 pub(crate) fn of(processes: &[Process], at_once: usize, inheritance: Inheritance) -> String {
     let deadline = Instant::now() + PATIENCE;
     let mut text = String::new();
@@ -190,7 +190,7 @@ fn frames(said: &str) -> String {
 fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "gdb is not installed".to_owned(),
-        ErrorKind::TimedOut => format!("gdb did not finish within {} s", PATIENCE.as_secs()),
+        ErrorKind::TimedOut => format!("gdb did not finish within {}", duration(PATIENCE)),
         ErrorKind::Interrupted => "a signal came before gdb had finished".to_owned(),
         _ => error.to_string(),
     }

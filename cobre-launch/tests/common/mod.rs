@@ -115,9 +115,9 @@ pub fn join() -> ShmComm {
     comm
 }
 
-/// Starts the launcher with this command line of a shell on a terminal of its own, which `script` makes
-/// and types what it is written into; nothing if there is no `script`. No shell stays between the two:
-/// one that waits for the launcher would be interrupted as well.
+/// Starts the launcher with this command line of a shell on a terminal of its own, which `script`
+/// makes and types what it is written into; nothing if there is no `script`. No shell stays between
+/// the two: one that waits for the launcher would be interrupted as well.
 pub fn start_on_terminal(arguments: &str, default_signals: &str) -> Option<Running> {
     let launch = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_cobre-launch"));
     start_line_on_terminal(&launch, default_signals)
@@ -261,9 +261,9 @@ impl Drop for Running {
     }
 }
 
-/// For a test in which a job with the time limit `limit` has to run for less than that, on a machine
-/// that may be slow: `attempt` returns for how long it ran, and what came of it; the first that ran
-/// for less counts.
+/// For a test in which a job with the time limit `limit` has to run for less than that, on a
+/// machine that may be slow: `attempt` returns for how long it ran, and what came of it; the first
+/// that ran for less counts.
 pub fn within(limit: Duration, attempt: impl Fn() -> (Duration, Outcome)) -> Outcome {
     // While a job is stopped, so much may still count as running.
     let enough = limit - Duration::from_millis(500);

@@ -2,8 +2,8 @@
 //!
 //! A core is leased by listening on an abstract socket that has its name: the kernel lets one
 //! process of a machine (of a network namespace, to be exact) do so, shows it to nobody's file
-//! system, and ends it with its holder, however that ends. Anybody can take such a name, but the kernel
-//! also says who has it, to whoever connects: what another user holds is no lease.
+//! system, and ends it with its holder, however that ends. Anybody can take such a name, but the
+//! kernel also says who has it, to whoever connects: what another user holds is no lease.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -35,8 +35,8 @@ impl Lease {
         self.cores.iter().map(AsFd::as_fd)
     }
 
-    /// Takes the questions back that have come. The kernel has answered them, but keeps a number of them
-    /// at most, and then lets nobody ask.
+    /// Takes the questions back that have come. The kernel has answered them, but keeps a number of
+    /// them at most, and then lets nobody ask.
     pub(crate) fn clear(&self) {
         for core in &self.cores {
             while core.accept().is_ok() {}
@@ -50,8 +50,8 @@ const PATIENCE: u32 = 2000;
 const FOR_ANSWERS: u32 = 100;
 const NAP: Duration = Duration::from_millis(1);
 
-/// What `choose` has picked, with its lease or its error, and which other jobs have cores that it could
-/// not have.
+/// What `choose` has picked, with its lease or its error, and which other jobs have cores that it
+/// could not have.
 pub(crate) struct Chosen<P, E> {
     pub(crate) picked: Result<(P, Lease), E>,
     pub(crate) others: BTreeSet<i32>,
@@ -137,8 +137,8 @@ fn restricted(machine: &Machine, free: &[(Core, Held)]) -> Machine {
 }
 
 /// Leases a core that somebody holds. What a launcher has leased for its ranks is for the jobs that
-/// they start, too: these exclude each other by a name that has its number. Otherwise the process of this
-/// user that has leased it.
+/// they start, too: these exclude each other by a name that has its number. Otherwise the process
+/// of this user that has leased it.
 fn lease_of_ancestors(
     core: &Core,
     ancestors: &[i32],
@@ -185,7 +185,8 @@ fn name(scope: &str, core: &Core) -> String {
     )
 }
 
-/// Takes the name, or finds out who has it. `wait` waits a moment, or says that it has lasted too long.
+/// Takes the name, or finds out who has it. `wait` waits a moment, or says that it has lasted too
+/// long.
 fn take(name: &str, wait: &mut dyn FnMut() -> bool) -> io::Result<Name> {
     loop {
         if let Some(held) = listen(name)? {

@@ -71,8 +71,8 @@ impl Guard {
         Ok(Self { pid, channel: ours })
     }
 
-    /// Starts every rank, or none: if one cannot be started, the others are killed. All get the signals
-    /// that they `missed`.
+    /// Starts every rank, or none: if one cannot be started, the others are killed. All get the
+    /// signals that they `missed`.
     pub(crate) fn start_ranks(
         &self,
         plan: &Plan,

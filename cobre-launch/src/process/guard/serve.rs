@@ -16,8 +16,8 @@ use crate::process::channel::{GuardEnd, News, Order, RankSet, Received, Wait};
 use crate::process::{child, descendants, spawn};
 use crate::sys::{Inheritance, Reaped, Usage, leave_streams, reap};
 
-/// Starts the ranks of the job `identity`, watches them, and ends with everything that is below it when
-/// the launcher closes its end of the channel, or dies.
+/// Starts the ranks of the job `identity`, watches them, and ends with everything that is below it
+/// when the launcher closes its end of the channel, or dies.
 pub(super) fn serve(
     plan: &Plan,
     identity: &Identity,
@@ -84,8 +84,8 @@ impl Ranks {
         channel: &GuardEnd,
     ) -> bool {
         for rank in 0..plan.ranks.len() {
-            // Nothing else can come but the end: the launcher wants nothing of a job that it does not
-            // know to be whole. (After the last rank it may.)
+            // Nothing else can come but the end: the launcher wants nothing of a job that it does
+            // not know to be whole. (After the last rank it may.)
             if !matches!(channel.receive(Wait::No), Ok(Received::Nothing)) {
                 return false;
             }

@@ -1,6 +1,7 @@
 //! A scene in few lines, however many ranks there are.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cobre_comm_trait::text;
 
@@ -72,13 +73,12 @@ impl Group {
     }
 }
 
-/// `2.1 s`, or `0.3 to 2.1 s`.
+/// `2.13 s`, or `300 ms to 2.13 s` if these differ by more than a tenth.
 fn span(shortest: f64, longest: f64) -> String {
-    let (shortest, longest) = (format!("{shortest:.1}"), format!("{longest:.1}"));
-    if shortest == longest {
-        format!("{longest} s")
-    } else {
-        format!("{shortest} to {longest} s")
+    let show = |seconds| text::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    match longest - shortest > longest / 10.0 {
+        true => format!("{} to {}", show(shortest), show(longest)),
+        false => show(longest),
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(
             text,
             "    ranks 0-499, 501-999 in operation 17: allreduce(f64[156], Sum) at \
-               src/forward.rs:120, waiting 0.3 to 2.1 s for rank 500\n    \
+               src/forward.rs:120, waiting 260 ms to 2.13 s for rank 500\n    \
              rank 500 computing after operation 16: barrier() at src/forward.rs:120\n"
         );
         assert_eq!(diagnose(&scene), "  missing: rank 500\n");

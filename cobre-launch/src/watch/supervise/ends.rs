@@ -35,8 +35,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// The guard and the witness are the only children, as long as the guard lives. That one of them
-    /// has been stopped is told like an end.
+    /// The guard and the witness are the only children, as long as the guard lives. That one of
+    /// them has been stopped is told like an end.
     pub(super) fn look_after_children(&mut self, now: Instant) {
         while let Reaped::Child(pid, ..) = reap() {
             if pid == self.guard.pid {

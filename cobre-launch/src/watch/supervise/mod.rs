@@ -381,8 +381,8 @@ impl<'a> Supervisor<'a> {
         ));
     }
 
-    /// The process that has joined as `rank`: that of the rank, or one that it has started. What a rank
-    /// says of itself may be a number in another PID namespace, or anything.
+    /// The process that has joined as `rank`: that of the rank, or one that it has started. What a
+    /// rank says of itself may be a number in another PID namespace, or anything.
     fn process_of(&self, rank: usize) -> Pid {
         let own = self.ranks[rank].pid;
         let Membership::Joined { pid } = self.job.membership(rank) else {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use cobre_comm_trait::text;
 use nix::sys::signal::Signal;
 
 use super::Supervisor;
@@ -64,10 +65,10 @@ impl Supervisor<'_> {
 
     /// Before anybody acts on the signal that asks for it.
     fn say_who_is_where(&mut self) {
-        let after = self.started.elapsed().as_secs_f64();
+        let after = text::duration(self.started.elapsed());
         let stand = last_words::stand(&self.current_scene());
         self.output.say(&format!(
-            "cobre-launch: SIGQUIT {after:.1} s after the start; what each rank is doing:\n{stand}"
+            "cobre-launch: SIGQUIT {after} after the start; what each rank is doing:\n{stand}"
         ));
         if self.plan.stacks {
             self.say_stacks();
