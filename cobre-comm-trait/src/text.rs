@@ -19,7 +19,25 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     escaped(text, is_misleading)
 }
 
-/// The same for a text of several lines: its line breaks and tabs stay.
+/// The end of `text`, [cleaned](clean), in at most `width` characters: of the place of a call, say.
+///
+/// ```
+/// use cobre_comm_trait::text::tail;
+/// assert_eq!(tail("src/forward.rs:120", 10), "…rd.rs:120");
+/// assert_eq!(tail("main.rs:7", 10), "main.rs:7");
+/// ```
+#[must_use]
+pub fn tail(text: &str, width: usize) -> String {
+    let text = clean(text);
+    let length = text.chars().count();
+    if length <= width {
+        return text.into_owned();
+    }
+    let kept = text.chars().skip(length - width.saturating_sub(1));
+    core::iter::once('…').chain(kept).take(width).collect()
+}
+
+/// The same as [`clean`] for a text of several lines: its line breaks and tabs stay.
 ///
 /// ```
 /// use cobre_comm_trait::text::clean_lines;

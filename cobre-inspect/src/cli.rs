@@ -118,7 +118,7 @@ pub(crate) struct Top {
 pub(crate) struct Watch {
     #[command(flatten)]
     pub(crate) which: Which,
-    /// Seconds between two lines.
+    /// Time between two lines.
     #[arg(long, default_value = "1", value_parser = interval)]
     pub(crate) interval: Duration,
     /// End after so many looks.

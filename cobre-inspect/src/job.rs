@@ -82,7 +82,7 @@ pub(crate) struct Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Doing {
-    /// No process has come as this rank.
+    /// No process has joined as this rank.
     Absent,
     /// It has joined and called nothing yet.
     Starting,

@@ -9,22 +9,11 @@ use cobre_comm_trait::text;
 use comfy_table::{ContentArrangement, Row, Table};
 use rustix::termios::tcgetwinsize;
 
-pub(crate) use cobre_comm_trait::text::{bytes, clean, clean_lines, count, ranks};
+pub(crate) use cobre_comm_trait::text::{bytes, clean, clean_lines, count, ranks, tail};
 
 /// As [`text::duration`] shows it; what is no time as none.
 pub(crate) fn seconds(seconds: f64) -> String {
     text::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
-}
-
-/// The end of `text`, cleaned, in `width` characters.
-pub(crate) fn tail(text: &str, width: usize) -> String {
-    let text = clean(text);
-    let length = text.chars().count();
-    if length <= width {
-        return text.into_owned();
-    }
-    let kept = text.chars().skip(length - width.saturating_sub(1));
-    std::iter::once('…').chain(kept).take(width).collect()
 }
 
 /// The front of `text`, cleaned, in `width` characters.

@@ -279,7 +279,7 @@ impl Rank {
         }
     }
 
-    /// Whether a process has come as this rank.
+    /// Whether a process has joined as this rank.
     pub(crate) fn has_joined(&self) -> bool {
         self.left || self.elapsed_ns > 0
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cobre_comm_trait::text::{bytes, count};
+use cobre_comm_trait::text::{bytes, count, tail};
 
 use crate::profile::{Profile, Rank, Site};
 use crate::units::{percent, share, time};
@@ -56,7 +56,7 @@ pub fn table(profile: &Profile) -> String {
 fn site_row(site: &Site) -> [String; 10] {
     [
         site.operation.clone(),
-        end_of(site.place()),
+        tail(site.place(), PLACE),
         site.calls.to_string(),
         bytes(site.bytes),
         time(site.mean_ns),
@@ -125,13 +125,4 @@ fn columns<const N: usize>(
         }
         let _ = writeln!(text, "{}", shown.trim_end());
     }
-}
-
-fn end_of(place: &str) -> String {
-    let length = place.chars().count();
-    if length <= PLACE {
-        return place.to_owned();
-    }
-    let end = place.chars().skip(length + 1 - PLACE);
-    std::iter::once('…').chain(end).collect()
 }

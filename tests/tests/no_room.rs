@@ -1,5 +1,6 @@
 //! Jobs where shared memory is short, read-only, absent, or limited by a memory cgroup or for files, or
-//! where `/proc` is missing: an error that says what was wanted, what is there and what to do, on every rank; or they work.
+//! where `/proc` is missing: an error that says what was wanted, what is there and what to do, on every
+//! rank; or they work.
 //!
 //! Each job runs in a mount namespace of its own with a `/dev/shm` of its own. Where that is not
 //! allowed the tests say so and do nothing.

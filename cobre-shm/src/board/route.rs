@@ -2,6 +2,8 @@
 
 use core::{fmt, time::Duration};
 
+use cobre_comm_trait::text;
+
 use super::{
     member::Member,
     record::{Load, State},
@@ -222,7 +224,7 @@ impl fmt::Display for Choice {
             } = member;
             write!(f, "\n  {name}: {state}, queue {queue}")?;
             match member.age {
-                Some(age) => write!(f, ", {:.1} s old", age.as_secs_f64())?,
+                Some(age) => write!(f, ", {} old", text::duration(age))?,
                 None => f.write_str(", no record")?,
             }
             match member.verdict {
@@ -339,9 +341,9 @@ mod tests {
         assert_eq!(
             least_loaded(&members).to_string(),
             "least_loaded chose m0\n  \
-             m0: idle, queue 0, 0.0 s old - chosen\n  \
-             m1: busy, queue 5, 1.0 s old - cost 1 5 0\n  \
-             m2: idle, queue 0, 40.0 s old - dropped: stale"
+             m0: idle, queue 0, 0 s old - chosen\n  \
+             m1: busy, queue 5, 1 s old - cost 1 5 0\n  \
+             m2: idle, queue 0, 40 s old - dropped: stale"
         );
     }
 }

@@ -6,6 +6,8 @@
 use core::mem::{offset_of, size_of};
 use std::{fs::File, io, os::unix::fs::FileExt};
 
+use cobre_comm_trait::text;
+
 use super::{description::Description, error::BoardError};
 use crate::{
     board::{Member, Record, RecordLatch, record::State},
@@ -115,7 +117,10 @@ pub(super) fn read(file: &File, name: &str) -> Result<(Description, Geometry), B
         )));
     }
     if length > MAX_DESCRIPTION {
-        return Err(strange(format!("its description has {length} bytes")));
+        return Err(strange(format!(
+            "its description has {}",
+            text::bytes(length)
+        )));
     }
     let mut text = vec![0; length as usize];
     file.read_exact_at(&mut text, PAGE as u64)
