@@ -15,6 +15,11 @@ pub enum Activity {
         /// The last call it completed.
         last: Option<Call>,
     },
+    /// Its process is stopped, by a signal or a debugger. Looked at only when a peer gives up waiting for it.
+    Stopped {
+        /// The last call it began.
+        last: Option<Call>,
+    },
     /// It is inside a collective: copying, folding, or waiting for a moment.
     Calling {
         /// The collective; `None` if it just began or ended.
@@ -38,6 +43,8 @@ impl fmt::Display for Activity {
             Self::Starting => return f.write_str("has called no collective yet"),
             Self::Computing { last: None } => return f.write_str("is computing"),
             Self::Computing { last } => ("has been computing since".to_owned(), last),
+            Self::Stopped { last: None } => return f.write_str("is stopped"),
+            Self::Stopped { last } => ("is stopped; the last it called is".to_owned(), last),
             Self::Calling { call } => ("is inside".to_owned(), call),
             Self::Waiting { call, peer, time } => {
                 let time = text::duration(*time);

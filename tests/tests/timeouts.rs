@@ -51,7 +51,7 @@ fn with_a_limit_everybody_is_told_who_is_missing_and_where() {
         "barrier: rank ",
         "gave up after 2 s",
         &missing,
-        "computing since allreduce(f64[3], Sum) as operation 1 at ",
+        "which is stopped; the last it called is allreduce(f64[3], Sum) as operation 1 at ",
         "scripted-rank.rs:",
     ] {
         assert!(told.contains(part), "no {part:?} in {told}");

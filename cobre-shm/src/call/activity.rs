@@ -23,15 +23,17 @@ enum Phase {
     Computing,
     Calling,
     Waiting { peer: usize, time: Duration },
+    Stopped,
 }
 
 impl Glimpse {
     /// The call; the phase (0 computing, 1 calling, otherwise the peer waited for plus two); the
-    /// nanoseconds waited.
+    /// nanoseconds waited, or 1 for a rank that does not wait and is stopped.
     pub(crate) fn encode(self) -> [u64; 3] {
         let (phase, nanos) = match self.phase {
             Phase::Computing => (0, 0),
             Phase::Calling => (1, 0),
+            Phase::Stopped => (0, 1),
             Phase::Waiting { peer, time } => (peer as u64 + 2, time.as_nanos() as u64),
         };
         [self.call, phase, nanos]
@@ -39,6 +41,7 @@ impl Glimpse {
 
     pub(crate) fn decode([call, phase, nanos]: [u64; 3]) -> Self {
         let phase = match phase {
+            0 if nanos == 1 => Phase::Stopped,
             0 => Phase::Computing,
             1 => Phase::Calling,
             peer => Phase::Waiting {
@@ -47,6 +50,17 @@ impl Glimpse {
             },
         };
         Self { phase, call }
+    }
+
+    /// The same of a rank whose process is stopped. Of one that waits it says more for whom.
+    pub(crate) fn stopped(self) -> Self {
+        match self.phase {
+            Phase::Computing | Phase::Calling => Self {
+                phase: Phase::Stopped,
+                ..self
+            },
+            _ => self,
+        }
     }
 }
 
@@ -77,11 +91,15 @@ pub(crate) fn glimpse(control: &Control, rank: usize) -> Glimpse {
 /// What was seen, with the call as its rank has logged it.
 pub(crate) fn tell(control: &Control, rank: usize, glimpse: Glimpse) -> Activity {
     if glimpse.call == 0 {
-        return Activity::Starting;
+        return match glimpse.phase {
+            Phase::Stopped => Activity::Stopped { last: None },
+            _ => Activity::Starting,
+        };
     }
     let block = control.block(rank);
     let call = block.calls.describe(rank, glimpse.call, &block.sites);
     match glimpse.phase {
+        Phase::Stopped => Activity::Stopped { last: call },
         Phase::Computing => Activity::Computing { last: call },
         Phase::Calling => Activity::Calling { call },
         Phase::Waiting { peer, time } => Activity::Waiting { call, peer, time },
@@ -98,6 +116,7 @@ mod tests {
         let phases = [
             Phase::Computing,
             Phase::Calling,
+            Phase::Stopped,
             Phase::Waiting { peer: 0, time },
             Phase::Waiting { peer: 1023, time },
         ];

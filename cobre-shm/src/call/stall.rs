@@ -16,6 +16,7 @@ use crate::{
         primitive::{AtomicU64, Ordering},
         wait::{self, Wait},
     },
+    sys::process,
 };
 
 /// Missing ranks that a record names; the others it counts.
@@ -60,8 +61,13 @@ pub(crate) fn record(control: &Control, wait: Wait, waited: Duration) {
         if let Some(entry) = record.named.get(count) {
             // All of it Relaxed: the failure is raised after it, with Release.
             entry.rank.store(rank as u64, Ordering::Relaxed);
-            let glimpse = activity::glimpse(control, rank).encode();
-            for (word, value) in entry.glimpse.iter().zip(glimpse) {
+            let glimpse = activity::glimpse(control, rank);
+            let glimpse = if is_stopped(control, rank) {
+                glimpse.stopped()
+            } else {
+                glimpse
+            };
+            for (word, value) in entry.glimpse.iter().zip(glimpse.encode()) {
                 word.store(value, Ordering::Relaxed);
             }
         }
@@ -70,6 +76,16 @@ pub(crate) fn record(control: &Control, wait: Wait, waited: Duration) {
     let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
     record.waited.store(nanos, Ordering::Relaxed);
     record.missing.store(count as u64, Ordering::Relaxed);
+}
+
+/// Whether the process of `rank` is stopped, as far as it can be seen from here.
+fn is_stopped(control: &Control, rank: usize) -> bool {
+    let presence = &control.cell(rank).presence;
+    let namespace = presence.pid_namespace.load(Ordering::Relaxed);
+    // Elsewhere the number means another process.
+    namespace != 0
+        && namespace == process::pid_namespace()
+        && process::is_stopped(presence.pid.load(Ordering::Relaxed))
 }
 
 /// What `rank` recorded: the same whoever reads it, once the failure that it led to has been seen.

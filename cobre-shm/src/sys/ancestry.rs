@@ -25,8 +25,10 @@ impl fmt::Display for Identity {
 }
 
 /// What `/proc/PID/stat` says.
-struct Stat {
+pub(super) struct Stat {
     name: String,
+    /// One letter.
+    pub(super) state: String,
     parent: u32,
     started: u64,
 }
@@ -62,18 +64,20 @@ fn has_variable(pid: u32, variable: &str) -> bool {
     })
 }
 
-fn stat(pid: u32) -> Option<Stat> {
+pub(super) fn stat(pid: u32) -> Option<Stat> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     // The name of the program, which may contain anything, ends with the last parenthesis.
     let (front, rest) = stat.rsplit_once(')')?;
     let (_, name) = front.split_once('(')?;
     let mut fields = rest.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
+    let state = fields.next()?.to_owned();
+    let parent = fields.next()?.parse().ok()?;
     // The 22nd of all fields, of which the 4th was the parent.
     let started = fields.nth(17)?.parse().ok()?;
     Some(Stat {
         name: name.to_owned(),
+        state,
         parent,
         started,
     })

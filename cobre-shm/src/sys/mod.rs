@@ -28,5 +28,4 @@ pub(crate) mod process;
 pub(crate) mod shm;
 #[cfg(not(loom))]
 pub(crate) mod usage;
-#[cfg(not(loom))]
 pub(crate) mod waited;

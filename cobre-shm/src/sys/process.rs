@@ -13,6 +13,8 @@ use std::{
     sync::Once,
 };
 
+use super::ancestry;
+
 /// Calls `hook` when the process exits normally, also through [`std::process::exit`], which runs no
 /// destructor.
 pub(crate) fn at_exit(hook: extern "C" fn()) {
@@ -91,6 +93,11 @@ impl Drop for ForkGuarded {
             place.store(-1, Ordering::Relaxed);
         }
     }
+}
+
+/// Whether the process `pid` is stopped, by a signal or by who traces it.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    ancestry::stat(pid).is_some_and(|stat| matches!(stat.state.as_str(), "T" | "t"))
 }
 
 /// The PID namespace of this process; 0 if the system does not say.

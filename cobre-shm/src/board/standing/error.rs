@@ -3,7 +3,7 @@
 use core::fmt;
 use std::io;
 
-use crate::sys::ours::NotOurs;
+use crate::{memory::room, sys::ours::NotOurs};
 
 /// A board could not be configured, joined or read.
 ///
@@ -94,7 +94,7 @@ pub enum BoardError {
         board: String,
     },
     /// A system call failed.
-    #[error("cannot {action} board {board}: {source}")]
+    #[error("cannot {action} board {board}: {source}{left}")]
     System {
         /// The board.
         board: String,
@@ -102,8 +102,13 @@ pub enum BoardError {
         action: &'static str,
         /// What the system said.
         source: io::Error,
+        /// If it lacks something: what limits it, and what to do.
+        left: String,
     },
 }
+
+/// What the largest board maps, to tell whether a limit on address space is why one cannot.
+const MAPPING: u64 = 64 << 20;
 
 impl fmt::Debug for BoardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,10 +118,17 @@ impl fmt::Debug for BoardError {
 
 impl BoardError {
     pub(super) fn system(board: &str, action: &'static str, source: io::Error) -> Self {
+        let left = match source.raw_os_error() {
+            Some(libc::ENOMEM | libc::ENOSPC | libc::EFBIG | libc::EMFILE | libc::ENFILE) => {
+                room::left(&source, MAPPING)
+            }
+            _ => String::new(),
+        };
         Self::System {
             board: board.to_owned(),
             action,
             source,
+            left,
         }
     }
 
@@ -139,5 +151,21 @@ fn list(names: &[String]) -> String {
     match names {
         [] => "none".to_owned(),
         names => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BoardError;
+    use std::io;
+
+    #[test]
+    fn what_the_system_lacks_is_said_with_a_remedy() {
+        let told = |errno| {
+            let source = io::Error::from_raw_os_error(errno);
+            BoardError::system("/b", "join", source).to_string()
+        };
+        assert!(told(libc::EMFILE).contains("(ulimit -n)"));
+        assert!(told(libc::EACCES).ends_with("(os error 13)"));
     }
 }
