@@ -131,8 +131,8 @@ fn ctrl_c_in_a_debugger_interrupts_its_rank_alone() {
     tmux.wait_for("Continuing.");
     tmux.ask(&["send-keys", "-t", &pane, "C-c"]);
     tmux.wait_for("received signal SIGINT");
-    // Nobody else has got it. (It would not end the rank if these tests were started with SIGINT ignored,
-    // as scripts start what they do not wait for.)
+    // Nobody else has got it. (It would not end the rank if these tests were started with SIGINT
+    // ignored, as scripts start what they do not wait for.)
     tmux.command(&pane, "signal SIGUSR1");
     tmux.wait_for("terminated with signal SIGUSR1");
     assert!(job.runs());

@@ -75,6 +75,36 @@ fn what_is_sent_to_the_process_group_reaches_each_rank_once() {
     assert_eq!(running.finish().code, 5);
 }
 
+/// On a busy machine it may not run for longer than the launcher holds a signal back.
+#[test]
+fn a_witness_that_is_late_is_waited_for() {
+    let listener = format!("trap 'echo got-usr2' USR2; {LISTENER}");
+    let mut command = signal_launcher(&["-n", "2", "sh", "-c", &listener]);
+    command.process_group(0);
+    let mut running = start(command);
+    running.read_until("ready", 2);
+    let witness = child_named(running.pid(), "cobre-witness").unwrap();
+    let traced = Pid::from_raw(witness.parse().unwrap());
+    // The launcher would continue it after a SIGSTOP.
+    if ptrace::seize(traced, ptrace::Options::empty()).is_err() {
+        eprintln!("SKIPPED: no process may be traced here");
+        return;
+    }
+    ptrace::interrupt(traced).unwrap();
+    wait_for_state(&witness, |state| state == 't');
+    kill(Pid::from_raw(-running.pid().as_raw()), Signal::SIGUSR1).unwrap();
+    running.read_until("got-usr1", 2);
+    // Ten times as long.
+    std::thread::sleep(Duration::from_millis(100));
+    ptrace::detach(traced, None).unwrap();
+    // What the launcher passes on it passes on in the order in which it came.
+    running.signal(Signal::SIGUSR2);
+    let stdout = running.read_until("got-usr2", 2);
+    assert_eq!(stdout.matches("got-usr1").count(), 2, "{stdout}");
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.finish().code, 5);
+}
+
 /// The launcher's guard exists, so its signals are taken; whether its ranks do is left to chance.
 fn starting(args: &[&str]) -> common::Running {
     let mut command = signal_launcher(args);

@@ -10,7 +10,7 @@ use nix::unistd::{getpid, getsid};
 
 use crate::error::LaunchError;
 use crate::process::missed::Missed;
-use crate::process::witness::Witness;
+use crate::process::witness::{Question, Report, Witness};
 use crate::sys;
 
 /// What users and programs send to a job.
@@ -31,6 +31,9 @@ const JOB_CONTROL: [Signal; 2] = [Signal::SIGTSTP, Signal::SIGCONT];
 /// group has got it.
 const ECHO: Duration = Duration::from_millis(10);
 
+/// For so long the witness may take to say that it has not got a signal.
+const LATE_WITNESS: Duration = Duration::from_secs(2);
+
 /// The signals that have come to the launcher.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -49,7 +52,17 @@ pub(crate) struct Signals {
     held: VecDeque<(Signal, Instant)>,
     /// What the witness has got, and when.
     witnessed: Vec<(Signal, Instant)>,
+    /// What the witness was asked last.
+    question: Question,
+    /// It has been asked about the first of what is held back, and maybe has answered.
+    asked: Option<Answer>,
     interrupts: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Awaited,
+    Given,
 }
 
 /// One thing that came.
@@ -107,6 +120,8 @@ impl Signals {
             last: None,
             held: VecDeque::new(),
             witnessed: Vec::new(),
+            question: Question::first(),
+            asked: None,
             interrupts: 0,
         })
     }
@@ -123,7 +138,8 @@ impl Signals {
 
     /// When there is something next even if nothing comes.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.held.front().map(|(_, at)| *at + ECHO)
+        let wait = self.asked.map_or(ECHO, |_| LATE_WITNESS);
+        self.held.front().map(|(_, at)| *at + wait)
     }
 
     /// Stops this process as a shell expects it, until SIGCONT comes. In a process group that
@@ -149,6 +165,7 @@ impl Signals {
     pub(crate) fn hand_over(&mut self, now: Instant) -> Missed {
         self.starting = true;
         self.set_aside(now);
+        self.asked = None;
         let held = self.held.drain(..).map(|(signal, _)| event(signal, false));
         self.ready.extend(held);
         let signals = self.ready.iter_mut().filter_map(|event| match event {
@@ -213,21 +230,44 @@ impl Signals {
 
     /// The next thing that was held back, if it is clear by now.
     fn settled(&mut self, now: Instant) -> Option<Event> {
-        while let Some(signal) = self.witness.next() {
-            self.witnessed.push((signal, now));
+        while let Some(report) = self.witness.next() {
+            match report {
+                Report::Signal(signal) => self.witnessed.push((signal, now)),
+                Report::Answer(answer) if answer == self.question => {
+                    self.asked = self.asked.map(|_| Answer::Given);
+                }
+                Report::Answer(_) => {}
+            }
         }
         self.witnessed
             .retain(|(_, at)| now.duration_since(*at) < ECHO);
         let (signal, at) = *self.held.front()?;
         let witnessed = self.witnessed.iter().position(|(got, _)| *got == signal);
-        if witnessed.is_none() && now.duration_since(at) < ECHO {
+        if witnessed.is_none() && !self.is_clear(at, now) {
             return None;
         }
+        self.asked = None;
         self.held.pop_front();
         if let Some(witnessed) = witnessed {
             self.witnessed.swap_remove(witnessed);
         }
         Some(event(signal, witnessed.is_some()))
+    }
+
+    /// Whether what came to this process `at`, and not to the witness so far, came to this process
+    /// alone.
+    fn is_clear(&mut self, at: Instant, now: Instant) -> bool {
+        let since = now.duration_since(at);
+        if since < ECHO {
+            return false;
+        }
+        if self.asked.is_none() {
+            self.question = self.question.next();
+            let is_asked = self.witness.ask(self.question);
+            self.asked = Some(Answer::Awaited).filter(|_| is_asked);
+            return !is_asked;
+        }
+        self.asked == Some(Answer::Given) || since >= LATE_WITNESS
     }
 }
 
