@@ -118,8 +118,10 @@ pub enum InitError {
     },
     /// There is not enough shared memory.
     #[error(
-        "job {name} cannot reserve {} of shared memory: {source}{left}; or set COBRE_SHM_STAGING lower (now {})",
-        text::bytes(*.wanted as u64), text::bytes(*.staging as u64)
+        "job {name} cannot reserve {} of shared memory: {source}{left}; {} COBRE_SHM_STAGING lower (now {})",
+        text::bytes(*.wanted as u64),
+        if .left.is_empty() { "set" } else { "or set" },
+        text::bytes(*.staging as u64)
     )]
     NoRoom {
         /// The job.
