@@ -150,17 +150,24 @@ fn own_descriptor(path: &Path) -> Option<u32> {
 }
 
 fn descriptor(number: u32) -> io::Result<File> {
-    match number {
+    let shared = match number {
+        1 => Some(io::stdout().as_fd().try_clone_to_owned()?),
+        2 => Some(io::stderr().as_fd().try_clone_to_owned()?),
+        _ => None,
+    };
+    let anew = || {
+        let link = format!("/proc/self/fd/{number}");
+        let mut options = OpenOptions::new();
+        options.append(true).custom_flags(libc::O_NONBLOCK);
+        options.open(link)
+    };
+    match shared.map(File::from) {
         // The same open file: whoever else writes to it goes on behind the results.
-        1 => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
-        2 => Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
-        _ => {
-            let link = format!("/proc/self/fd/{number}");
-            OpenOptions::new()
-                .append(true)
-                .custom_flags(libc::O_NONBLOCK)
-                .open(link)
-        }
+        Some(file) if file.metadata()?.is_file() => Ok(file),
+        // Whether writing waits is a property of the open file, which others write to who rely on it. A
+        // socket, and a pipe of another user, cannot be opened anew.
+        Some(file) => Ok(anew().unwrap_or(file)),
+        None => anew(),
     }
 }
 

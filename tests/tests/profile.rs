@@ -369,6 +369,26 @@ fn nothing_is_said_or_written_when_nobody_asks() {
     assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
 }
 
+/// A pipe that is full and that nobody reads from, as a pager's may be.
+#[test]
+fn results_for_standard_output_do_not_wait_for_ever() {
+    // Its reader waits for a line of this test, and goes with it.
+    let script = "exec 3<&0; { \"$@\"; echo \"ended $?\" >&2; } | read -r line <&3";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", LAUNCH, "-n", "4"]);
+    command.args(["--trace", "/dev/stdout", RANK, "join"]);
+    // More than the pipe holds.
+    command.args(["gather:0"; 300]);
+    let mut shell = Process::start("the launcher", &mut command);
+    while !shell
+        .complaint()
+        .contains("nobody has read from it for 10 s")
+    {}
+    while shell.complaint() != "ended 1" {}
+    shell.say("done");
+    shell.end();
+}
+
 #[test]
 fn a_file_that_cannot_be_made_is_said_before_anything_runs() {
     let mut launcher = launch(&["--trace", "/nonexistent/trace.json"], &rank_1_is_late());

@@ -85,7 +85,7 @@ fn sites(svg: &mut Svg, profile: &Profile, top: f64) -> f64 {
             [LEFT, y + 8.0],
             Anchor::Start,
             "small",
-            &format!("and {hidden} more call sites"),
+            &format!("and {}", count(hidden, "more call site")),
         );
         y += 14.0;
     }
