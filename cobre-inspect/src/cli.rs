@@ -8,10 +8,10 @@ use cobre_shm::{board, duration, observer::LAYOUT_VERSION};
 
 use crate::about::About;
 
+use crate::serve::Address;
+
 /// Shorter, and looking is all that the machine does; longer, and nobody waits for it.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(86_400);
-
-use crate::serve::Address;
 
 /// Shows the jobs and status boards of this user from outside, without disturbing them: who does what,
 /// who waits for whom, who would get work.

@@ -91,13 +91,8 @@ pub(crate) fn column(
     (title, job.ranks.iter().map(cell).collect())
 }
 
-/// What it does, or that its process is stopped.
 pub(crate) fn state(rank: &Rank) -> Option<String> {
-    let name = match rank.is_stopped() {
-        true => "stopped",
-        false => rank.doing.name(),
-    };
-    Some(name.to_owned())
+    Some(rank.state().to_owned())
 }
 
 pub(crate) fn operation(rank: &Rank) -> Option<String> {

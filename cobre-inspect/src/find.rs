@@ -1,7 +1,7 @@
 //! Finding control segments: by the descriptors that ranks and launchers keep.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs::{self, File},
     os::unix::fs::MetadataExt,
     path::PathBuf,
@@ -25,6 +25,7 @@ pub(crate) const SHM: &str = "/dev/shm";
 
 /// Every control segment that a process of this user has open, of whatever version.
 pub(crate) fn segments() -> Vec<Found> {
+    // `None`: what is no control segment.
     let mut found: BTreeMap<(u64, u64), Option<Found>> = BTreeMap::new();
     for pid in own_processes() {
         for (path, name) in objects(pid) {
@@ -32,14 +33,21 @@ pub(crate) fn segments() -> Vec<Found> {
             let Ok(meta) = fs::metadata(&path) else {
                 continue;
             };
-            let entry = found.entry((meta.dev(), meta.ino()));
-            let segment = entry.or_insert_with(|| {
-                Some(Found {
-                    name,
-                    file: inspect::open(&path)?,
-                    holders: Vec::new(),
-                })
-            });
+            let segment = match found.entry((meta.dev(), meta.ino())) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let segment = inspect::open(&path).map(|file| Found {
+                        name,
+                        file,
+                        holders: Vec::new(),
+                    });
+                    if segment.is_none() && !path.exists() {
+                        // Its process has closed it meanwhile; another may have it open.
+                        continue;
+                    }
+                    new.insert(segment)
+                }
+            };
             if let Some(segment) = segment
                 && segment.holders.last() != Some(&pid)
             {
@@ -61,6 +69,16 @@ pub(crate) fn own_processes() -> Vec<u32> {
         .collect();
     pids.sort_unstable();
     pids
+}
+
+/// Whether process `pid` has the segment `file` open to write, as those have who take part in its job.
+pub(crate) fn has_open(pid: u32, file: &File) -> bool {
+    let Ok(wanted) = file.metadata() else {
+        return false;
+    };
+    let is_wanted = |meta: fs::Metadata| (meta.dev(), meta.ino()) == (wanted.dev(), wanted.ino());
+    let mut objects = objects(pid);
+    pid != 0 && objects.any(|(path, _)| fs::metadata(path).is_ok_and(is_wanted))
 }
 
 /// The shared-memory objects that a process has open to write: the path of the descriptor, and the
@@ -89,7 +107,22 @@ pub(crate) fn object_name(target: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::object_name;
+    use super::{SHM, has_open, object_name};
+    use std::fs::{self, File};
+
+    /// A number alone does not make a process one of a job.
+    #[test]
+    fn who_has_a_segment_open_to_write_takes_part() {
+        let own = std::process::id();
+        let path = format!("{SHM}/cobre-test-{own}-held");
+        let written = File::create(&path).unwrap();
+        let read = File::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(has_open(own, &read));
+        assert!(!has_open(0, &read));
+        drop(written);
+        assert!(!has_open(own, &read));
+    }
 
     #[test]
     fn objects_are_known_with_and_without_a_name() {

@@ -1,44 +1,10 @@
-//! A job as it is shown: its control segments and its processes, put together.
+//! A job as it is shown, at a moment.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    time::{SystemTime, UNIX_EPOCH},
-};
-
-use cobre_comm_trait::Call;
-use cobre_shm::{
-    Activity,
-    board::{self, Record},
-    inspect::{self, JobState, JobView, RankView, Unreadable},
-    observer::Membership,
-};
+use cobre_comm_trait::{Call, Operation as Kind};
+use cobre_shm::board::{self, Record};
 use serde::Serialize;
 
-use crate::{
-    find::{self, Found},
-    memory::{self, Window},
-    process::{self, Facts},
-    text,
-};
-
-/// The control segments of one job, open.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) name: String,
-    /// The job's own, then those of communicators split from it.
-    files: Vec<File>,
-    holders: Vec<u32>,
-}
-
-/// A segment that cannot be understood.
-#[derive(Debug, Serialize)]
-pub(crate) struct Unknown {
-    pub(crate) name: String,
-    pub(crate) why: String,
-    /// The processes that have it open.
-    pub(crate) holders: Vec<u32>,
-}
+use crate::{memory::Window, process::Facts, text};
 
 /// A job of this user, at a moment.
 #[derive(Clone, Debug, Serialize)]
@@ -215,7 +181,7 @@ impl Doing {
 }
 
 impl Operation {
-    fn new(call: &Call, communicator: usize) -> Self {
+    pub(crate) fn new(call: &Call, communicator: usize) -> Self {
         Self {
             number: call.number,
             name: call.operation.name(),
@@ -223,6 +189,19 @@ impl Operation {
             location: call.location.clone(),
             communicator,
         }
+    }
+
+    /// Whether another rank that does the same calls `other`.
+    pub(crate) fn agrees(&self, other: &Self) -> bool {
+        self.name == other.name && self.agreed() == other.agreed()
+    }
+
+    /// The arguments that are the same on all ranks: of an allgatherv not each rank's own count.
+    fn agreed(&self) -> (&str, &str) {
+        let own = self.arguments.split_once('[');
+        let own = own.filter(|_| self.name == Kind::Allgatherv.name());
+        let around = own.and_then(|(front, rest)| Some((front, rest.split_once(']')?.1)));
+        around.unwrap_or((&self.arguments, ""))
     }
 
     /// `allreduce(f64[3], sum) #17`.
@@ -242,196 +221,22 @@ impl Operation {
     }
 }
 
-/// Every job of this user, and what cannot be understood.
-pub(crate) fn find() -> (Vec<Handle>, Vec<Unknown>) {
-    let mut jobs: BTreeMap<u64, Handle> = BTreeMap::new();
-    let mut splits = Vec::new();
-    let mut unknown = Vec::new();
-    for Found {
-        name,
-        file,
-        holders,
-    } in find::segments()
-    {
-        match inspect::read(&file) {
-            Err(error) => unknown.push(Unknown {
-                name,
-                why: error.to_string(),
-                holders,
-            }),
-            Ok(view) if view.split_from.is_some() => splits.push((view, file)),
-            Ok(view) => {
-                let files = vec![file];
-                let job = Handle {
-                    name,
-                    files,
-                    holders,
-                };
-                jobs.insert(view.inode, job);
-            }
-        }
-    }
-    attach(&mut jobs, splits);
-    (jobs.into_values().collect(), unknown)
+/// What a rank does, as [`Rank::state`] calls it.
+pub(crate) fn states() -> impl Iterator<Item = &'static str> {
+    Doing::ALL.map(Doing::name).into_iter().chain([STOPPED])
 }
 
-/// Gives each split communicator to the job that it comes from, through others if need be.
-fn attach(jobs: &mut BTreeMap<u64, Handle>, splits: Vec<(JobView, File)>) {
-    let parents: BTreeMap<u64, u64> = splits
-        .iter()
-        .filter_map(|(view, _)| Some((view.inode, view.split_from?)))
-        .collect();
-    for (view, file) in splits {
-        let mut root = view.inode;
-        // Bounded, because what was read may be a circle.
-        for _ in 0..=parents.len() {
-            match parents.get(&root) {
-                Some(&parent) => root = parent,
-                None => break,
-            }
-        }
-        if let Some(job) = jobs.get_mut(&root) {
-            job.files.push(file);
-        }
-    }
-}
-
-impl Handle {
-    /// The job now.
-    pub(crate) fn look(&self) -> Result<Job, Unreadable> {
-        let mut job = self.glance()?;
-        if job.state == "forming" {
-            // Shared memory knows of no process before it joins.
-            let started = process::started_as_ranks(&job.name);
-            for rank in job.ranks.iter_mut().filter(|rank| rank.pid == 0) {
-                rank.pid = started.get(&rank.rank).copied().unwrap_or(0);
-            }
-        }
-        for rank in &mut job.ranks {
-            rank.process = process::facts(rank.pid).filter(|_| rank.pid != 0);
-        }
-        let founder = process::facts(job.founder.pid);
-        let oldest = job.ranks.iter().filter_map(|rank| rank.process.as_ref());
-        let oldest = founder.iter().chain(oldest).map(|facts| facts.started);
-        job.started = oldest.min_by(f64::total_cmp);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.unwrap_or_default().as_secs_f64();
-        job.uptime = job.started.map(|started| (now - started).max(0.0));
-        job.founder.command = founder.map(|facts| facts.command).unwrap_or_default();
-        Ok(job)
-    }
-
-    /// Whether `pid` is the number of a process that has the job open.
-    pub(crate) fn has_process(&self, pid: &str) -> bool {
-        pid.parse().is_ok_and(|pid| self.holders.contains(&pid))
-    }
-
-    /// The windows that the ranks of `job` have mapped.
-    pub(crate) fn windows(&self, job: &Job) -> Vec<Window> {
-        use std::os::unix::fs::MetadataExt;
-        let own = |file: &File| file.metadata().map_or(0, |meta| meta.ino());
-        let own: Vec<u64> = self.files.iter().map(own).collect();
-        let mut pids: Vec<u32> = job.ranks.iter().map(|rank| rank.pid).collect();
-        pids.sort_unstable();
-        // Several ranks may live in one process.
-        pids.dedup();
-        memory::windows(&pids, &own)
-    }
-
-    /// What shared memory alone says, within microseconds.
-    pub(crate) fn glance(&self) -> Result<Job, Unreadable> {
-        let mut views = Vec::with_capacity(self.files.len());
-        for file in &self.files {
-            views.push(inspect::read(file)?);
-        }
-        let root = &views[0];
-        let (state, failure) = match &root.state {
-            JobState::Forming => ("forming", None),
-            JobState::Failed { cause, formed } => {
-                let state = if *formed { "failed" } else { "not formed" };
-                (state, Some(cause.to_string()))
-            }
-            _ if root.ranks.iter().any(is_here) => ("running", None),
-            _ => ("ended", None),
-        };
-        Ok(Job {
-            name: self.name.clone(),
-            inode: root.inode,
-            state,
-            failure,
-            founder: Founder {
-                pid: self.local(root.founder, 0),
-                is_launcher: root.launched,
-                alive: root.founder_alive,
-                command: String::new(),
-            },
-            started: None,
-            uptime: None,
-            ranks: (0..root.ranks.len())
-                .map(|rank| self.rank(&views, rank))
-                .collect(),
-            splits: views.len() - 1,
-            memory: Memory {
-                control: views.iter().map(|view| view.control_bytes).sum(),
-                staging: views
-                    .iter()
-                    .map(|view| 2 * view.slot_bytes * view.ranks.len() as u64)
-                    .sum(),
-                windows: Vec::new(),
-            },
-            layout_version: root.layout_version,
-        })
-    }
-
-    /// The number here of a process that has another in its own PID namespace.
-    fn local(&self, pid: u32, namespace: u64) -> u32 {
-        if self.holders.contains(&pid) {
-            return pid;
-        }
-        process::local_pid(pid, namespace, &self.holders).unwrap_or(pid)
-    }
-
-    fn rank(&self, views: &[JobView], rank: usize) -> Rank {
-        let root = &views[0].ranks[rank];
-        // In the communicator in which it is busy; else in the job's own.
-        let seen = views.iter().map(|view| view.ranks.get(rank));
-        let inside = |seen: &RankView| {
-            matches!(
-                seen.activity,
-                Activity::Calling { .. } | Activity::Waiting { .. }
-            )
-        };
-        let busy = seen
-            .clone()
-            .enumerate()
-            .find_map(|(at, seen)| seen.filter(|seen| inside(seen)).map(|seen| (at, seen)));
-        let (communicator, active) = busy.unwrap_or((0, root));
-        let (doing, call, waits) = activity(&active.activity);
-        Rank {
-            rank,
-            pid: self.local(root.pid, root.pid_namespace),
-            doing: match root.membership {
-                Membership::Joined { .. } if !root.is_alive => Doing::Dead,
-                Membership::Joined { .. } => doing,
-                Membership::Left => Doing::Left,
-                Membership::Panicked => Doing::Panicked,
-                Membership::Aborted => Doing::Aborted,
-                _ => Doing::Absent,
-            },
-            calls: seen
-                .flatten()
-                .map(|seen| seen.calls)
-                .fold(0, u64::saturating_add),
-            operation: call.map(|call| Operation::new(call, communicator)),
-            waits,
-            knows_failure: root.saw_failure,
-            said: root.record.as_ref().and_then(Said::of),
-            process: None,
-        }
-    }
-}
+const STOPPED: &str = "stopped";
 
 impl Rank {
+    /// What it does, or that its process is stopped.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.is_stopped() {
+            true => STOPPED,
+            false => self.doing.name(),
+        }
+    }
+
     /// Whether its process is stopped by a signal.
     pub(crate) fn is_stopped(&self) -> bool {
         let process = self.process.as_ref();
@@ -439,22 +244,49 @@ impl Rank {
     }
 }
 
-/// Whether the rank has joined, and its process is still there.
-fn is_here(rank: &RankView) -> bool {
-    matches!(rank.membership, Membership::Joined { .. }) && rank.is_alive
-}
-
-fn activity(activity: &Activity) -> (Doing, Option<&Call>, Option<Wait>) {
-    match activity {
-        Activity::Computing { last } => (Doing::Computing, last.as_ref(), None),
-        Activity::Calling { call } => (Doing::Copying, call.as_ref(), None),
-        Activity::Waiting { call, peer, time } => {
-            let wait = Wait {
-                rank: *peer,
-                seconds: time.as_secs_f64(),
-            };
-            (Doing::Waiting, call.as_ref(), Some(wait))
+#[cfg(test)]
+impl Job {
+    /// A job of so many ranks, all of which compute.
+    pub(crate) fn example(size: usize) -> Self {
+        let rank = |rank: usize| Rank {
+            rank,
+            pid: 4000 + rank as u32,
+            doing: Doing::Computing,
+            calls: 17,
+            operation: Some(Operation {
+                number: 17,
+                name: "allreduce",
+                arguments: "f64[156], Sum".to_owned(),
+                location: Some("src/forward.rs:120".to_owned()),
+                communicator: 0,
+            }),
+            waits: None,
+            knows_failure: false,
+            said: None,
+            process: Some(Facts {
+                pid: 4000 + rank as u32,
+                state: 'S',
+                resident: 12_300_000,
+                ..Facts::default()
+            }),
+        };
+        Self {
+            name: "/cobre-0123456789abcdef".to_owned(),
+            inode: 1,
+            state: "running",
+            failure: None,
+            founder: Founder {
+                pid: 1,
+                is_launcher: true,
+                alive: true,
+                command: String::new(),
+            },
+            started: Some(0.0),
+            uptime: Some(61.0),
+            ranks: (0..size).map(rank).collect(),
+            splits: 0,
+            memory: Memory::default(),
+            layout_version: 1,
         }
-        _ => (Doing::Starting, None, None),
     }
 }

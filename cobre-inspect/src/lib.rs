@@ -5,7 +5,7 @@
 //! | `cli` | the command line |
 //! | `about` | completions and manual pages |
 //! | `find`, `process`, `memory` | what the system says: segments, processes, mappings |
-//! | `job`, `select` | a job put together from these; which one is meant |
+//! | `handle`, `job`, `select` | a job read from these; as it is shown; which one is meant |
 //! | `diagnosis`, `columns` | who waits for whom; tables of ranks |
 //! | `board` | standing boards: `board`, `route` |
 //! | `list`, `show`, `watch`, `metrics`, `serve`, `doctor`, `topology`, `clean`, `top` | one command each |
@@ -22,6 +22,7 @@ mod diagnosis;
 mod doctor;
 mod error;
 mod find;
+mod handle;
 mod job;
 mod list;
 mod memory;
@@ -53,7 +54,8 @@ use serde::Serialize;
 use crate::{
     cli::{Cli, Command},
     error::Error,
-    job::{Handle, Job},
+    handle::Handle,
+    job::Job,
 };
 
 /// Runs the inspector with the command line `args`, the program's own name first: exits with 0, with 1
@@ -190,7 +192,7 @@ fn whole(handle: &Handle) -> Result<Job, Error> {
 
 /// Every job that can be read.
 fn jobs() -> Vec<Job> {
-    let (handles, _) = job::find();
+    let (handles, _) = handle::find();
     handles
         .iter()
         .filter_map(|handle| whole(handle).ok())

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::{
     board::{self, Board},
     diagnosis,
-    job::{self, Doing, Job, Unknown},
+    handle::{self, Unknown},
+    job::{Doing, Job},
     text,
 };
 
@@ -17,7 +18,7 @@ pub(crate) struct Listed {
 }
 
 pub(crate) fn list() -> Listed {
-    let (handles, mut unreadable) = job::find();
+    let (handles, mut unreadable) = handle::find();
     let mut jobs = Vec::new();
     for handle in &handles {
         match handle.look() {
@@ -65,9 +66,10 @@ impl Listed {
             said += &text::table(header, self.boards.iter().map(board_row));
         }
         for Unknown { name, why, holders } in &self.unreadable {
-            said += &format!("{name} cannot be read: {why}");
+            said += &format!("{} cannot be read: {why}", text::clean(name));
             if !holders.is_empty() {
-                said += &format!(" (processes {holders:?})");
+                let holders: Vec<String> = holders.iter().map(u32::to_string).collect();
+                said += &format!(" (open in {})", holders.join(", "));
             }
             said.push('\n');
         }
@@ -129,8 +131,8 @@ pub(crate) fn row(job: &Job, columns: Option<usize>) -> [String; 7] {
         job.ranks.len().to_string(),
         state,
         match job.founder.is_launcher {
-            true => job.founder.pid.to_string(),
-            false => "-".to_owned(),
+            true if job.founder.pid != 0 => job.founder.pid.to_string(),
+            _ => "-".to_owned(),
         },
         job.uptime.map_or_else(|| "-".to_owned(), text::seconds),
         text::bytes(resident),

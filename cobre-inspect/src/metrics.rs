@@ -6,7 +6,7 @@ use cobre_shm::board::State;
 
 use crate::{
     board::{Board, Row},
-    job::{Doing, Job, Rank},
+    job::{self, Job, Rank},
     process::Facts,
 };
 use page::{Family, Page, gauge};
@@ -90,13 +90,9 @@ fn of_ranks(page: &mut Page, jobs: &[Job]) {
     page.family(gauge("cobre_rank_state", "1 for what the rank does."));
     for (job, rank) in ranks() {
         let number = rank.rank.to_string();
-        for doing in Doing::ALL {
-            let labels = [
-                ("job", &*job.name),
-                ("rank", &number),
-                ("state", doing.name()),
-            ];
-            page.sample(&labels, f64::from(rank.doing == doing));
+        for state in job::states() {
+            let labels = [("job", &*job.name), ("rank", &number), ("state", state)];
+            page.sample(&labels, f64::from(rank.state() == state));
         }
     }
     let families: [(Family, Value<Rank>); 7] = [
@@ -114,14 +110,14 @@ fn of_ranks(page: &mut Page, jobs: &[Job]) {
         (
             gauge(
                 "cobre_rank_progress_done",
-                "Units of work done, as it says.",
+                "Units of work done, as the rank reports.",
             ),
             |rank| Some(progress(rank)?.0 as f64),
         ),
         (
             gauge(
-                "cobre_rank_progress_total",
-                "Units of work in all, as it says; 0 if it does not know.",
+                "cobre_rank_progress_goal",
+                "Units of work in all, as the rank reports; 0 if it does not know.",
             ),
             |rank| Some(progress(rank)?.1 as f64),
         ),

@@ -76,9 +76,10 @@ fn show_list(ranges: &[(u32, u32)]) -> String {
     ranges.iter().map(show).collect::<Vec<_>>().join(",")
 }
 
-/// The processes that were started as ranks of the job `name`, as their environment says.
+/// The processes that were started as ranks of the job `name`, as their environment says. What a rank
+/// starts itself inherits that: the earliest is the rank.
 pub(crate) fn started_as_ranks(name: &str) -> BTreeMap<usize, u32> {
-    let mut ranks = BTreeMap::new();
+    let mut ranks: BTreeMap<usize, (u64, u32)> = BTreeMap::new();
     for pid in find::own_processes() {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let value = |variable: &str| {
@@ -93,22 +94,40 @@ pub(crate) fn started_as_ranks(name: &str) -> BTreeMap<usize, u32> {
         let is_of_job = value(NAME_VAR)
             .is_some_and(|theirs| theirs.trim_start_matches('/') == name.trim_start_matches('/'));
         if let (true, Some(Ok(rank))) = (is_of_job, value(RANK_VAR).map(str::parse)) {
-            // What the rank starts itself inherits this, and comes later.
-            ranks.entry(rank).or_insert(pid);
+            // Numbers are used again, so that they do not tell who came first.
+            let process = pid.try_into().ok().and_then(|pid| Process::new(pid).ok());
+            let Some(stat) = process.and_then(|process| process.stat().ok()) else {
+                continue;
+            };
+            let this = (stat.starttime, pid);
+            let first = ranks.entry(rank).or_insert(this);
+            *first = this.min(*first);
         }
     }
     ranks
+        .into_iter()
+        .map(|(rank, (_, pid))| (rank, pid))
+        .collect()
+}
+
+/// Whether process `pid` here is in this PID namespace, given by its number (0: any).
+pub(crate) fn is_in_namespace(pid: u32, namespace: u64) -> bool {
+    namespace == 0 || namespace_of(pid) == namespace
+}
+
+/// The number of its PID namespace; 0 if that cannot be read.
+fn namespace_of(pid: u32) -> u64 {
+    fs::metadata(format!("/proc/{pid}/ns/pid")).map_or(0, |meta| meta.ino())
 }
 
 /// The number that the process `inner` of another PID namespace has here, if it is one of `holders`.
 pub(crate) fn local_pid(inner: u32, namespace: u64, holders: &[u32]) -> Option<u32> {
     holders.iter().copied().find(|&pid| {
-        let there = std::fs::metadata(format!("/proc/{pid}/ns/pid")).map_or(0, |meta| meta.ino());
         let process = pid.try_into().ok().and_then(|pid| Process::new(pid).ok());
         let innermost = process.and_then(|process| {
             let last = *process.status().ok()?.nspid?.last()?;
             u32::try_from(last).ok()
         });
-        (namespace == 0 || there == namespace) && innermost == Some(inner)
+        is_in_namespace(pid, namespace) && innermost == Some(inner)
     })
 }

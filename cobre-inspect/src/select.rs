@@ -5,13 +5,13 @@ use std::{fs, os::unix::fs::MetadataExt};
 use crate::{
     error::Error,
     find::SHM,
-    job::{self, Handle, Unknown},
+    handle::{self, Handle, Unknown},
 };
 
 /// The job that `wanted` names, by its name, the front of it, or the number of one of its processes;
 /// without a wish the only job there is.
 pub(crate) fn job(wanted: Option<&str>) -> Result<Handle, Error> {
-    let (mut jobs, unknown) = job::find();
+    let (mut jobs, unknown) = handle::find();
     let names = || -> Vec<String> { jobs.iter().map(|job| job.name.clone()).collect() };
     let Some(wanted) = wanted else {
         return match jobs.len() {

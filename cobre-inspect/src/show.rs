@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     columns::{self, Columns, Narrower, column},
     diagnosis,
-    job::{Doing, Job, Memory, Said},
+    job::{self, Job, Memory, Said},
     memory::Window,
     text,
 };
@@ -16,19 +16,21 @@ pub(crate) fn show(job: &Job, columns: Option<usize>) -> String {
     let _ = writeln!(
         said,
         "job {}: {}, {}{}",
-        job.name,
+        text::clean(&job.name),
         text::count(job.ranks.len(), "rank"),
         job.state,
         up(job, ", ")
     );
     let founder = &job.founder;
-    let role = if founder.is_launcher {
-        "launcher"
-    } else {
-        "founded by"
+    let role = match founder.is_launcher {
+        true => "launcher",
+        false => "founder",
     };
-    let gone = if founder.alive { "" } else { " (gone)" };
-    let founder = format!("{role} {}{gone}: {}", founder.pid, founder.command);
+    let founder = match (founder.pid, founder.alive) {
+        (0, false) => format!("{role} (gone)"),
+        (0, true) => format!("{role} (in another PID namespace)"),
+        (pid, _) => format!("{role} {pid}: {}", founder.command),
+    };
     said += &text::front(&founder, columns.unwrap_or(usize::MAX));
     said.push_str("\n\n");
     // First what somebody who is worried looks for.
@@ -62,12 +64,16 @@ pub(crate) fn up(job: &Job, comma: &str) -> String {
 
 /// `1 computing, 7 waiting`.
 pub(crate) fn summary(job: &Job) -> String {
-    let count = |doing: Doing| job.ranks.iter().filter(|rank| rank.doing == doing).count();
-    let counts: Vec<String> = Doing::ALL
-        .into_iter()
-        .map(|doing| (count(doing), doing))
+    let count = |state| {
+        job.ranks
+            .iter()
+            .filter(|rank| rank.state() == state)
+            .count()
+    };
+    let counts: Vec<String> = job::states()
+        .map(|state| (count(state), state))
         .filter(|(count, _)| *count > 0)
-        .map(|(count, doing)| format!("{count} {}", doing.name()))
+        .map(|(count, state)| format!("{count} {state}"))
         .collect();
     counts.join(", ")
 }

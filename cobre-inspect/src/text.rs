@@ -1,6 +1,7 @@
 //! Numbers, times and tables as people read them.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal},
     time::Duration,
 };
@@ -29,7 +30,12 @@ pub(crate) fn front(text: &str, width: usize) -> String {
 /// `text`, cleaned, in lines of `width` characters, broken between words where that is possible.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in clean(text).split(' ') {
+    let text = clean(text);
+    let mut words = text.split(' ');
+    while let Some(word) = words.next() {
+        // A place in the source stays together with its preposition: `at src/main.rs:7`.
+        let place = (word == "at").then(|| words.next()).flatten();
+        let word: &str = &place.map_or(Cow::from(word), |place| format!("{word} {place}").into());
         let length = word.chars().count();
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + length <= width => {
@@ -123,6 +129,8 @@ mod tests {
             "of it",
         ];
         assert_eq!(lines, expected);
+        let lines = wrap("waits in barrier() at main.rs:7", 20);
+        assert_eq!(lines, ["waits in barrier()", "at main.rs:7"]);
     }
 
     #[test]

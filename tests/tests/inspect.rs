@@ -219,7 +219,7 @@ fn what_ranks_say_about_their_progress_is_a_metric() {
     let sample = |what, value| {
         format!("\ncobre_rank_progress_{what}{{job=\"{name}\",rank=\"0\"}} {value}\n")
     };
-    see(&["metrics"], &[&sample("done", 3), &sample("total", 10)]);
+    see(&["metrics"], &[&sample("done", 3), &sample("goal", 10)]);
     launcher.say("go on");
     launcher.end();
 }
@@ -258,7 +258,8 @@ fn programs_that_never_join_are_told_with_their_processes() {
         assert!(begin.elapsed() < patience(), "{said}");
     };
     assert!(
-        said.contains("2 absent") && said.contains(": a program joins when it calls"),
+        said.contains("2 absent")
+            && said.contains(": a program that does not call cobre_shm::init"),
         "{said}"
     );
     let row = |rank: &str| {

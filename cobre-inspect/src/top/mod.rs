@@ -1,7 +1,7 @@
 //! `top`: one job live, full screen.
 //!
-//! Which job it is may be chosen from a list (`pick`). Then one loop: look at shared memory many times a second (`sample`), take in keys (`state`), and draw
-//! once in an interval or after a key (`view`).
+//! Which job it is may be chosen from a list (`pick`). Then one loop: look at shared memory many times a
+//! second (`sample`), take in keys (`state`), and draw once in an interval or after a key (`view`).
 
 mod pick;
 mod ranks;
@@ -116,7 +116,7 @@ fn live(
                             After::Go => {}
                             After::Quit => return Ok(()),
                             After::Send(target, signal) => {
-                                state.say(send(target, signal));
+                                state.say(send(sampler, target, signal));
                             }
                         }
                         break;
@@ -138,10 +138,10 @@ fn live(
     }
 }
 
-/// Sends a signal to a process, if it is still the one that was shown.
-fn send(target: Target, signal: Signal) -> String {
+/// Sends a signal to a process, if it is still the rank that was shown.
+fn send(sampler: &Sampler, target: Target, signal: Signal) -> String {
     let pid = target.pid;
-    match try_to_send(target, signal) {
+    match try_to_send(sampler, target, signal) {
         Ok(true) => format!("sent {signal} to process {pid}"),
         Ok(false) | Err(Errno::SRCH) => format!("process {pid} has gone"),
         Err(Errno::XDEV) => format!(
@@ -152,18 +152,18 @@ fn send(target: Target, signal: Signal) -> String {
     }
 }
 
-/// `false` if the process is not the one that was shown.
-fn try_to_send(target: Target, signal: Signal) -> rustix::io::Result<bool> {
+/// `false` if the process is not the rank that was shown.
+fn try_to_send(sampler: &Sampler, target: Target, signal: Signal) -> rustix::io::Result<bool> {
     if !process::numbers_are_ours() {
         return Err(Errno::XDEV);
     }
     let pid = Pid::from_raw(target.pid.cast_signed()).ok_or(Errno::SRCH)?;
     let signal = rustix::process::Signal::from_named_raw(signal as i32).ok_or(Errno::INVAL)?;
     // What is looked at after the handle was opened is the process that the handle means: were it
-    // a later one of the same number, it would have started later.
+    // a later one of the same number, it would have started later, or be no rank of this job.
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
-    let now = process::facts(target.pid);
-    if now.is_none_or(|now| now.started != target.started) {
+    let now = sampler.process(target.rank);
+    if now.is_none_or(|now| (now.pid, now.started) != (target.pid, target.started)) {
         return Ok(false);
     }
     pidfd_send_signal(&handle, signal)?;

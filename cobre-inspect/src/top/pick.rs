@@ -17,7 +17,8 @@ use ratatui::{
 
 use super::LOOK;
 use crate::{
-    job::{self, Handle, Job},
+    handle::{self, Handle},
+    job::Job,
     list, text,
 };
 
@@ -78,7 +79,7 @@ pub(super) fn pick(
 }
 
 fn look() -> Vec<(Handle, Job)> {
-    let (handles, _) = job::find();
+    let (handles, _) = handle::find();
     let jobs = handles.into_iter();
     jobs.filter_map(|handle| handle.look().ok().map(|job| (handle, job)))
         .collect()

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use crate::{
     error::Error,
-    job::{Doing, Handle, Job},
+    handle::Handle,
+    job::{Doing, Job},
+    process::Facts,
 };
 
 /// Of the looks at a rank, how many found it where.
@@ -76,6 +78,12 @@ impl Sampler {
             },
             since: Instant::now(),
         })
+    }
+
+    /// The process of `rank` now, which takes part in the job.
+    pub(super) fn process(&self, rank: usize) -> Option<Facts> {
+        let mut job = self.handle.as_ref()?.look().ok()?;
+        job.ranks[rank].process.take()
     }
 
     /// Looks once, at shared memory only.

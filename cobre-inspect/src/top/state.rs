@@ -38,9 +38,10 @@ impl Sort {
     }
 }
 
-/// A process, and when it started, so that no other with its number is meant.
+/// The process of a rank, and when it started, so that no other with its number is meant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Target {
+    pub(super) rank: usize,
     pub(super) pid: u32,
     pub(super) started: f64,
 }
@@ -132,7 +133,8 @@ impl State {
         match &picture.job.ranks[rank].process {
             Some(facts) => {
                 let (pid, started) = (facts.pid, facts.started);
-                After::Send(Target { pid, started }, signal)
+                let target = Target { rank, pid, started };
+                After::Send(target, signal)
             }
             None => {
                 self.say(format!("rank {rank} has no process"));

@@ -124,7 +124,7 @@ fn details_of(rank: &Rank) -> Vec<Line<'static>> {
         format!(
             "rank {}: {}, {} begun",
             rank.rank,
-            rank.doing.name(),
+            rank.state(),
             text::count(rank.calls as usize, "collective")
         ),
         format!("operation {place}"),
@@ -176,8 +176,7 @@ pub(super) mod tests {
 
     use super::{Looks, draw};
     use crate::{
-        job::{Doing, Founder, Job, Memory, Operation, Rank, Wait},
-        process::Facts,
+        job::{Doing, Job, Wait},
         top::{
             sample::{Picture, Rates, Shares},
             state::State,
@@ -191,28 +190,6 @@ pub(super) mod tests {
 
     /// Rank 1 computes, rank 0 waits for it.
     pub(in crate::top) fn picture() -> Picture {
-        let rank = |rank: usize, doing, waits| Rank {
-            rank,
-            pid: 4000 + rank as u32,
-            doing,
-            calls: 17,
-            operation: Some(Operation {
-                number: 17,
-                name: "allreduce",
-                arguments: "f64[156], Sum".to_owned(),
-                location: Some("src/forward.rs:120".to_owned()),
-                communicator: 0,
-            }),
-            waits,
-            knows_failure: false,
-            said: None,
-            process: Some(Facts {
-                pid: 4000 + rank as u32,
-                state: 'S',
-                resident: 12_300_000,
-                ..Facts::default()
-            }),
-        };
         let wait = Wait {
             rank: 1,
             seconds: 12.4,
@@ -226,28 +203,11 @@ pub(super) mod tests {
             calls: 1234.0,
             cpu: 0.5,
         };
+        let mut job = Job::example(2);
+        job.ranks[0].doing = Doing::Waiting;
+        job.ranks[0].waits = Some(wait);
         Picture {
-            job: Job {
-                name: "/cobre-0123456789abcdef".to_owned(),
-                inode: 1,
-                state: "running",
-                failure: None,
-                founder: Founder {
-                    pid: 1,
-                    is_launcher: true,
-                    alive: true,
-                    command: String::new(),
-                },
-                started: Some(0.0),
-                uptime: Some(61.0),
-                ranks: vec![
-                    rank(0, Doing::Waiting, Some(wait)),
-                    rank(1, Doing::Computing, None),
-                ],
-                splits: 0,
-                memory: Memory::default(),
-                layout_version: 1,
-            },
+            job,
             rates: vec![shares(5, 5, 10), shares(20, 0, 0)],
             ended: false,
         }
@@ -381,6 +341,7 @@ pub(super) mod tests {
         assert_eq!(press(KeyCode::Char('t')), After::Go);
         assert_eq!(press(KeyCode::Char('k')), After::Go);
         let target = Target {
+            rank: 1,
             pid: 4001,
             started: 0.0,
         };
