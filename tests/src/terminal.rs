@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, setsid};
 
@@ -65,12 +65,17 @@ impl Terminal {
         let controls = || {
             setsid()?;
             // SAFETY: descriptor 0 is the terminal by now, which nobody else has for theirs.
-            match unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } {
-                -1 => Err(std::io::Error::last_os_error()),
-                _ => Ok(()),
+            if unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } == -1 {
+                return Err(std::io::Error::last_os_error());
             }
+            // As a shell on a terminal starts it, whatever started the tests.
+            for number in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+                // SAFETY: SIG_DFL is no handler.
+                unsafe { signal(number, SigHandler::SigDfl) }?;
+            }
+            Ok(())
         };
-        // SAFETY: setsid and ioctl are async-signal-safe; nothing here allocates.
+        // SAFETY: setsid, ioctl and sigaction are async-signal-safe; nothing here allocates.
         unsafe { command.pre_exec(controls) };
         let child = command.spawn().expect("the program can be started");
         let mut reads = master.try_clone().expect("a free descriptor");

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cobre_comm_trait::{Communicator, ReduceOp, RegionReader, SharedMemoryProvider, SharedRegion};
 use cobre_shm::ShmComm;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 const TIMES: u64 = 10_000;
 
@@ -65,8 +67,21 @@ fn collectives(
     Ok(())
 }
 
+/// Keeps this process on a processor of its own. Ranks that only spin, beside other processes that
+/// compute, might otherwise share one for long, and then each step of theirs takes a time slice.
+fn keep_apart(rank: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this)?;
+    let is_allowed = |processor: &usize| allowed.is_set(*processor).unwrap_or(false);
+    let own = (0..CpuSet::count()).filter(is_allowed).nth(rank);
+    let mut only = CpuSet::new();
+    only.set(own.ok_or("no processor for each rank")?)?;
+    Ok(sched_setaffinity(this, &only)?)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let comm = cobre_shm::init()?;
+    keep_apart(comm.rank())?;
     let most = LENGTHS[2];
     let mut buffers = Buffers {
         send: vec![1.5; most],
