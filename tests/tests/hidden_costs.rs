@@ -17,15 +17,30 @@ fn job(wait: &str) -> Option<Job> {
     Some(job)
 }
 
+/// How often a rank may be killed because its peer did not run for as long as it spins, on a busy machine.
+/// One that makes system calls by itself is killed each time.
+const TRIES: usize = 20;
+
 #[test]
 fn ten_thousand_collectives_of_each_kind_make_no_system_call_and_allocate_nothing() {
     let Some(job) = job("spin") else {
         return;
     };
-    for rank in &mut job.start() {
-        assert_eq!(rank.hear("allocations"), "0");
-        assert_eq!(rank.end(), End::Code(0), "{}", rank.heard());
-    }
+    let is_done = |rank: &mut Process| match rank.end() {
+        End::Code(0) => {
+            assert_eq!(rank.hear("allocations"), "0");
+            true
+        }
+        End::Signal(9) => false,
+        other => panic!("{other:?}: {}", rank.heard()),
+    };
+    let both_are_done = || {
+        // One that is killed keeps the other waiting, and so ends it too.
+        let done: Vec<bool> = job.start().iter_mut().map(is_done).collect();
+        done == [true, true]
+    };
+    let done = (0..TRIES).any(|_| both_are_done());
+    assert!(done, "each of {TRIES} times a system call was made");
 }
 
 /// The test above can fail: ranks that sleep at once do make system calls.

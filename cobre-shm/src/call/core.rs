@@ -184,7 +184,13 @@ impl Core {
     /// As [`turn`](Self::turn), but waits while another thread has the communicator: for an operation
     /// that has taken a window by value, which would be lost. It gives up when the job has failed, and
     /// after the time for which a call may wait: the other one may wait for this.
+    #[inline]
     pub(crate) fn next_turn(&self, operation: Operation) -> Result<Turn<'_>, CommError> {
+        self.take().map_or_else(|| self.await_turn(operation), Ok)
+    }
+
+    #[cold]
+    fn await_turn(&self, operation: Operation) -> Result<Turn<'_>, CommError> {
         let waited = Waited::begin();
         let mut nap = FIRST_NAP;
         loop {
@@ -196,10 +202,8 @@ impl Core {
             if let Some(failed) = self.failed() {
                 return Err(failed);
             }
-            if self
-                .timeout()
-                .is_some_and(|limit| waited.time(nap) >= limit)
-            {
+            let limit = self.timeout();
+            if limit.is_some_and(|limit| waited.time(nap) >= limit) {
                 return turn;
             }
             // Not on the lock, on which nobody wakes who waits when the job fails.
