@@ -126,6 +126,7 @@ impl Terminal {
     /// # Panics
     /// If it does not within [`patience`].
     pub fn see(&mut self, wanted: &[&str]) {
+        let begin = Instant::now();
         loop {
             let shown = self.contents();
             // What is too long for a line goes on in the next.
@@ -134,7 +135,11 @@ impl Terminal {
             if wanted.iter().all(seen) {
                 return;
             }
-            match self.output.recv_timeout(patience()) {
+            // A program that draws the same again and again does not get further.
+            match self
+                .output
+                .recv_timeout(patience().saturating_sub(begin.elapsed()))
+            {
                 Ok(bytes) => self.screen.0.process(&bytes),
                 Err(_) => panic!("never all of {wanted:?} on the screen:\n{shown}"),
             }
@@ -144,10 +149,14 @@ impl Terminal {
     /// Reads until the screen does not show `unwanted` any more.
     ///
     /// # Panics
-    /// If it still does after [`patience`] in which the program writes nothing.
+    /// If it still does after [`patience`].
     pub fn until_gone(&mut self, unwanted: &str) {
+        let begin = Instant::now();
         while self.contents().contains(unwanted) {
-            match self.output.recv_timeout(patience()) {
+            match self
+                .output
+                .recv_timeout(patience().saturating_sub(begin.elapsed()))
+            {
                 Ok(bytes) => self.screen.0.process(&bytes),
                 Err(_) => panic!("{unwanted:?} stays on the screen:\n{}", self.contents()),
             }
