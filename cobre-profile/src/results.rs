@@ -27,6 +27,8 @@ pub struct Results {
     file: File,
     /// Whether it holds nothing but results.
     whole: bool,
+    /// Whether its reader has read nothing for too long: waited for once.
+    given_up: bool,
 }
 
 impl Results {
@@ -42,7 +44,7 @@ impl Results {
     pub fn create(path: &Path) -> io::Result<Self> {
         if let Some(number) = own_descriptor(path) {
             let file = descriptor(number)?;
-            return Ok(Self { file, whole: false });
+            return Ok(Self::new(file, false));
         }
         let mut options = OpenOptions::new();
         options
@@ -51,12 +53,7 @@ impl Results {
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         match options.clone().create_new(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => {
-                return Ok(Self {
-                    file: made?,
-                    whole: true,
-                });
-            }
+            made => return Ok(Self::new(made?, true)),
         }
         check(&fs::symlink_metadata(path)?)?;
         let file = options
@@ -74,7 +71,15 @@ impl Results {
             file.set_len(0)?;
         }
         let whole = meta.is_file();
-        Ok(Self { file, whole })
+        Ok(Self::new(file, whole))
+    }
+
+    fn new(file: File, whole: bool) -> Self {
+        Self {
+            file,
+            whole,
+            given_up: false,
+        }
     }
 
     /// Whether what was written can be taken back: not from a pipe, for example.
@@ -110,7 +115,9 @@ impl Write for Results {
                 written => return written,
             }
             let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-            if poll(&mut fds, PollTimeout::from(PATIENCE))? == 0 {
+            if self.given_up || poll(&mut fds, PollTimeout::from(PATIENCE))? == 0 {
+                // A buffer in front of this tries again when it is dropped.
+                self.given_up = true;
                 let why = format!("nobody has read from it for {} s", PATIENCE / 1000);
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
