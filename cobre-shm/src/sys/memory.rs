@@ -102,7 +102,7 @@ fn tightest_above(
 fn shortened(name: &str) -> String {
     const KEPT: [usize; 2] = [24, 48];
     let count = name.chars().count();
-    if count <= KEPT.iter().sum() {
+    if count <= KEPT.iter().sum::<usize>() {
         return name.to_owned();
     }
     let beginning: String = name.chars().take(KEPT[0]).collect();
