@@ -8,7 +8,7 @@ use crate::SharedMemoryProvider;
 pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     list!["barrier":
         three_in_a_row,
-        a_thousand_in_a_row,
+        hundreds_in_a_row,
         nobody_leaves_before_all_have_come,
     ]
 }
@@ -19,8 +19,8 @@ fn three_in_a_row<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
     }
 }
 
-fn a_thousand_in_a_row<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    for round in 0..1000 {
+fn hundreds_in_a_row<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
+    for round in 0..300 {
         if round % 10 == 0 {
             values::dawdle(probe.rank(), round, 20);
         }
@@ -37,7 +37,7 @@ fn now() -> u64 {
 
 /// Every rank notes when it came and when it left; afterwards all compare the notes.
 fn nobody_leaves_before_all_have_come<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    const ROUNDS: usize = 200;
+    const ROUNDS: usize = 100;
     let (rank, size) = (probe.rank(), probe.size());
     // The clock of all processes may be set while we measure; another one tells.
     let (wall, steady) = (now(), Instant::now());

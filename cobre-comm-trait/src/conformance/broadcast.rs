@@ -29,13 +29,13 @@ fn from_every_root<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
 }
 
 fn rotating_roots<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    for round in 0..1500_usize {
+    for round in 0..400_usize {
         dawdle(probe.rank(), round, 3);
         let len = [1, 2, 7, 40, 600][round % 5];
         probe.broadcast::<u64>(round as u64, round % probe.size(), len);
     }
     // In an order that the number of ranks does not divide.
-    for round in 0..500_usize {
+    for round in 0..200_usize {
         let root = bits(1, 0, round) as usize % probe.size();
         probe.broadcast::<u32>(round as u64, root, 5);
     }
@@ -56,8 +56,8 @@ fn run_ahead<C: SharedMemoryProvider>(probe: &Probe<'_, C>, rounds: usize, lengt
 }
 
 fn a_root_that_runs_ahead<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    run_ahead(probe, 1000, &[1]);
-    run_ahead(probe, 500, &[1, 300, 2, 2, 9, 70, 1]);
+    run_ahead(probe, 250, &[1]);
+    run_ahead(probe, 140, &[1, 300, 2, 2, 9, 70, 1]);
 }
 
 fn a_root_that_runs_ahead_with_large_payloads<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
@@ -66,7 +66,7 @@ fn a_root_that_runs_ahead_with_large_payloads<C: SharedMemoryProvider>(probe: &P
 }
 
 fn readers_that_run_ahead<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    for round in 0..400 {
+    for round in 0..150 {
         if probe.rank() == 0 {
             dawdle(0, round, 100);
         }
@@ -75,7 +75,7 @@ fn readers_that_run_ahead<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
 }
 
 fn of_nothing<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    for round in 0..100 {
+    for round in 0..40 {
         probe.broadcast::<f64>(0, round % probe.size(), 0);
     }
     probe.broadcast::<[u32; 0]>(0, 0, 17);

@@ -8,7 +8,7 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
     list!["mix":
         a_short_sequence,
         call_sites_may_differ,
-        thousands_of_small_operations,
+        a_thousand_small_operations,
         hundreds_of_operations_of_any_size,
         an_iteration_of_a_solver,
     ]
@@ -107,14 +107,14 @@ fn random_operations<C: SharedMemoryProvider>(
     }
 }
 
-fn thousands_of_small_operations<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    random_operations(probe, 1, 2000, 100);
-    random_operations(probe, 2, 2000, 2000);
+fn a_thousand_small_operations<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
+    random_operations(probe, 1, 500, 100);
+    random_operations(probe, 2, 500, 2000);
 }
 
 fn hundreds_of_operations_of_any_size<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    random_operations(probe, 3, 400, 300_000);
-    random_operations(probe, 4, 100, 1_500_000);
+    random_operations(probe, 3, 150, 120_000);
+    random_operations(probe, 4, 30, 700_000);
 }
 
 /// What a stochastic dual dynamic programming solver does, in its order and with its sizes.

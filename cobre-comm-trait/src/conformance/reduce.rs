@@ -15,7 +15,7 @@ pub(super) fn cases<C: SharedMemoryProvider>() -> Vec<Case<C>> {
         every_length,
         a_hundred_thousand_and_three,
         megabytes,
-        a_thousand_small_ones,
+        hundreds_of_small_ones,
         the_same_bits_every_time,
     ]
 }
@@ -131,8 +131,8 @@ fn megabytes<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
 }
 
 /// Neighbouring operations with results that must not be mixed up.
-fn a_thousand_small_ones<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    for round in 0..1000 {
+fn hundreds_of_small_ones<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
+    for round in 0..250 {
         if round % 7 == 0 {
             dawdle(probe.rank(), round, 20);
         }
@@ -145,7 +145,7 @@ fn a_thousand_small_ones<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
 }
 
 fn the_same_bits_every_time<C: SharedMemoryProvider>(probe: &Probe<'_, C>) {
-    for round in 0..100 {
+    for round in 0..40 {
         dawdle(probe.rank(), round, 50);
         probe.reduce(ReduceOp::Sum, 2050, |rank, i| f64::sample(77, rank, i));
     }

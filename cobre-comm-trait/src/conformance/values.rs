@@ -14,6 +14,7 @@ impl Random {
     }
 
     /// Any 64 bits.
+    #[inline]
     pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -38,10 +39,11 @@ impl Random {
 }
 
 /// Bits that differ for every salt, rank and index.
+#[inline]
 pub(super) fn bits(salt: u64, rank: usize, index: usize) -> u64 {
-    let mut random = Random::new(salt ^ (rank as u64).wrapping_mul(0xd6e8_feb8_6659_fd93));
-    let first = random.word();
-    Random::new(first ^ index as u64).word()
+    let rank = (rank as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let index = (index as u64).wrapping_mul(0xa076_1d64_78bd_642f);
+    Random::new(salt ^ rank ^ index).word()
 }
 
 /// `len` elements of arbitrary bits, the same for the same salt and rank.
