@@ -241,8 +241,8 @@ fn run(comm: &ShmComm, number: usize, step: &Step) {
 }
 
 proptest! {
+    // As many cases as PROPTEST_CASES says, or 256.
     #![proptest_config(ProptestConfig {
-        cases: 800,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
