@@ -34,6 +34,8 @@ struct Shared {
 struct State {
     ranks: Vec<String>,
     last_step: Instant,
+    /// How long the next step may take.
+    patience: Duration,
     over: bool,
 }
 
@@ -53,6 +55,7 @@ impl Watchdog {
             state: Mutex::new(State {
                 ranks: vec!["has not begun".to_owned(); ranks],
                 last_step: Instant::now(),
+                patience: patience(),
                 over: false,
             }),
             changed: Condvar::new(),
@@ -64,8 +67,19 @@ impl Watchdog {
 
     /// Rank `rank` has made a step and does `what` now.
     pub fn step(&self, rank: usize, what: &str) {
+        self.begin(rank, what, patience());
+    }
+
+    /// The same if that takes so long by itself that a busy machine may need ten times the
+    /// [`patience`] for it: one call with a payload of gigabytes, of whose progress nothing is seen.
+    pub fn long_step(&self, rank: usize, what: &str) {
+        self.begin(rank, what, 10 * patience());
+    }
+
+    fn begin(&self, rank: usize, what: &str, patience: Duration) {
         let mut state = self.shared.lock();
         state.last_step = Instant::now();
+        state.patience = patience;
         what.clone_into(&mut state.ranks[rank]);
     }
 }
@@ -78,10 +92,9 @@ impl Drop for Watchdog {
 }
 
 fn watch(shared: &Shared) {
-    let patience = patience();
     let mut state = shared.lock();
     while !state.over {
-        let silent = state.last_step.elapsed();
+        let (silent, patience) = (state.last_step.elapsed(), state.patience);
         if silent >= patience {
             let mut message = format!("{}: no rank got further for {silent:.0?}:\n", shared.test);
             for (rank, what) in state.ranks.iter().enumerate() {

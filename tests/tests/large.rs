@@ -53,7 +53,7 @@ fn broadcast() {
             1 => expected.clone(),
             _ => vec![0; len],
         };
-        watchdog.step(comm.rank(), "broadcasts");
+        watchdog.long_step(comm.rank(), "broadcasts");
         comm.broadcast(&mut buf, 1).expect("broadcast");
         watchdog.step(comm.rank(), "compares what was broadcast");
         assert!(buf == expected);
@@ -69,7 +69,7 @@ fn allgatherv() {
     run_threads(2, |comm, watchdog| {
         let mut recv = vec![0; 2 * FAR + 11];
         let send = [&long[..], &short][comm.rank()];
-        watchdog.step(comm.rank(), "gathers");
+        watchdog.long_step(comm.rank(), "gathers");
         comm.allgatherv(send, &mut recv, &counts, &displs)
             .expect("allgatherv");
         watchdog.step(comm.rank(), "compares what was gathered");
@@ -86,7 +86,7 @@ fn allreduce() {
     let send: Vec<f64> = (0..len).map(|k| k as f64).collect();
     run_threads(2, |comm, watchdog| {
         let mut recv = vec![0.0; len];
-        watchdog.step(comm.rank(), "reduces");
+        watchdog.long_step(comm.rank(), "reduces");
         comm.allreduce(&send, &mut recv, ReduceOp::Sum)
             .expect("allreduce");
         watchdog.step(comm.rank(), "compares what was reduced");
