@@ -18,7 +18,7 @@ mutations=(
   'sync/wait.rs|the Acquire of a doorbell|s/bell\.word\.load\(Ordering::Acquire\)/bell.word.load(Ordering::Relaxed)/'
   'sync/round.rs|the fence of the publisher|s/fence\(Ordering::SeqCst\);//'
   'sync/wait.rs|the fence of the sleeper|s/fence\(Ordering::SeqCst\);//'
-  'sync/failure.rs|the fence of who rings|s/fence\(Ordering::SeqCst\);//'
+  'sync/failure.rs|the fence of a rank that rings|s/fence\(Ordering::SeqCst\);//'
   'sync/failure.rs|the Release of a ring by others|s/fetch_add\(RING, Ordering::Release\)/fetch_add(RING, Ordering::Relaxed)/'
   'sync/failure.rs|the Release of a failure|s/compare_exchange\(state, code, Ordering::Release/compare_exchange(state, code, Ordering::Relaxed/'
   'sync/failure.rs|the Acquire of a failure|s/code\.load\(Ordering::Acquire\)/code.load(Ordering::Relaxed)/'
@@ -45,7 +45,7 @@ mutations=(
   'sync/ring.rs|the event that may be half written|s/\.saturating_add\(1\)//'
   'sync/round.rs|the comparison of a mere arrival|s/theirs == self\.state\.published/true || theirs == self.state.published/'
   'sync/parting.rs|the Acquire of what a rank shows that has left|s/state\.load\(Ordering::Acquire\)/state.load(Ordering::Relaxed)/'
-  'sync/wait.rs|the ring, with its fence, of who leaves|s/point::reached\("left"\);\n    failure::ring\(cell\);//'
+  'sync/wait.rs|the ring of a rank that leaves, with its fence|s/point::reached\("left"\);\n    failure::ring\(cell\);//'
 )
 
 survived=0

@@ -29,7 +29,7 @@ impl Home for RankHome {
     }
 }
 
-/// Rank `rank` as the control region shows it to the rank `own`, or to who is none.
+/// Rank `rank` as the control region shows it to the rank `own`, or to an observer.
 pub(crate) fn member(control: &Control, rank: usize, own: Option<usize>) -> Member {
     let presence = &control.cell(rank).presence;
     let pid = presence.pid.load(Ordering::Relaxed);

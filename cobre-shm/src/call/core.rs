@@ -206,7 +206,7 @@ impl Core {
             if limit.is_some_and(|limit| waited.time(nap) >= limit) {
                 return turn;
             }
-            // Not on the lock, on which nobody wakes who waits when the job fails.
+            // Not on the lock: nobody would wake this thread when the job fails.
             thread::sleep(nap);
             nap = LAST_NAP.min(2 * nap);
         }
@@ -220,8 +220,8 @@ impl Core {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        // With the lock: who leaves looks afterwards at what has been called, so either this is seen
-        // there, or that is seen here.
+        // With the lock: a thread that leaves looks afterwards at what has been called, so either it
+        // sees this call, or this sees that the rank has left.
         self.is_member().then_some(Turn {
             core: self,
             progress,
@@ -231,8 +231,8 @@ impl Core {
     /// Whether this process is the rank, and still is.
     #[inline]
     fn is_member(&self) -> bool {
-        // Relaxed: the lock of `progress` orders it where that matters. Who forks while another thread calls
-        // orders the two itself.
+        // Relaxed: the lock of `progress` orders it where that matters. A program that forks while
+        // another thread calls orders the two itself.
         self.generation.load(Ordering::Relaxed) == process::generation()
     }
 

@@ -259,7 +259,7 @@ impl<'a, M: Members> Rounds<'a, M> {
         slot.payload
             .write(|bytes| fill(InlinePayload { bytes, _slot: slot }));
         // Release matches the Acquire in `wait::has_arrived`: signature and payload (here and in
-        // staging) are visible to who sees the round; so is that this rank has finished reading
+        // staging) are visible to a rank that sees the round; so is that this rank has finished reading
         // all earlier rounds.
         let stamp = stamp(round, self.state.signature);
         slot.stamp.store(stamp, Ordering::Release);

@@ -95,7 +95,7 @@ impl Drop for ForkGuarded {
     }
 }
 
-/// Whether the process `pid` is stopped, by a signal or by who traces it.
+/// Whether the process `pid` is stopped, by a signal or by its debugger.
 pub(crate) fn is_stopped(pid: u32) -> bool {
     ancestry::stat(pid).is_some_and(|stat| matches!(stat.state.as_str(), "T" | "t"))
 }

@@ -151,7 +151,7 @@ fn run<C: SharedMemoryProvider>(comm: &C, own: &Own, arguments: &Arguments) -> u
     }
 }
 
-/// Why a rank ends without a result, by who knows about it.
+/// Why a rank ends without a result. The variants differ in which ranks know about it.
 enum Failure {
     Case(case::CaseError),
     Checkpoint(CheckpointError),

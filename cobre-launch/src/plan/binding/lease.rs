@@ -239,8 +239,8 @@ fn describe(peer: &UnixCredentials) -> String {
     }
 }
 
-/// The parent of this process, its parent, and so on. The parent is 0 for who was put into a PID
-/// namespace from outside, and so is whoever listens outside: that is nobody's ancestor.
+/// The parent of this process, its parent, and so on. A process that entered this PID namespace from
+/// outside has the parent 0, and a listener outside has the number 0 too: neither is an ancestor.
 fn ancestors() -> Vec<i32> {
     let parent = getppid();
     let all = std::iter::once(parent).chain(proc::ancestors(parent));

@@ -381,8 +381,9 @@ impl<'a> Supervisor<'a> {
         ));
     }
 
-    /// The process that has joined as `rank`: that of the rank, or one that it has started. What a
-    /// rank says of itself may be a number in another PID namespace, or anything.
+    /// The process that has joined as `rank`: that of the rank, or one that it has started. The
+    /// number that a rank has written down is not trusted: it may be of another PID namespace, or
+    /// overwritten.
     fn process_of(&self, rank: usize) -> Pid {
         let own = self.ranks[rank].pid;
         let Membership::Joined { pid } = self.job.membership(rank) else {
