@@ -102,7 +102,6 @@ pub(crate) fn is_held(file: &File, byte: usize) -> io::Result<bool> {
 }
 
 /// Whether another open file than this holds the lock on any of the first `bytes` bytes.
-#[cfg(feature = "boards")]
 pub(crate) fn is_any_held(file: &File, bytes: usize) -> io::Result<bool> {
     let mut lock = flock(0);
     lock.l_len = bytes as libc::off_t;

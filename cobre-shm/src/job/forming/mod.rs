@@ -65,7 +65,7 @@ pub(crate) fn join(config: &Config) -> Result<Control, InitError> {
 /// A rank does not join its job a second time, neither do the programs that it starts, which inherit
 /// its variables.
 fn refuse_members(config: &Config) -> Result<(), InitError> {
-    let member = open_files::ancestor_with(&config.name);
+    let member = open_files::member_above(&config.name);
     // A launcher has the segment open too, and is an ancestor of its ranks.
     match member.filter(|&pid| config.launcher != Some(pid)) {
         None => Ok(()),
