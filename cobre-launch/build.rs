@@ -12,10 +12,13 @@ fn main() {
 fn origin() -> String {
     // What cargo puts into a package.
     const PACKAGED: &str = ".cargo_vcs_info.json";
-    println!("cargo::rerun-if-changed={PACKAGED}");
     let packaged = std::fs::read_to_string(PACKAGED);
     let commit = match &packaged {
-        Ok(info) => packaged_from(info),
+        // Cargo runs this again at every build if it is to watch a file that is not there.
+        Ok(info) => {
+            println!("cargo::rerun-if-changed={PACKAGED}");
+            packaged_from(info)
+        }
         Err(_) => checked_out(),
     };
     commit.map_or_else(|| "release".to_owned(), |commit| format!("commit {commit}"))
