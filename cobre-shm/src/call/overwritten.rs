@@ -1,8 +1,8 @@
 //! What becomes of a job one word of whose memory is overwritten: whatever the word, no rank waits for
-//! ever.
+//! ever, also while the job forms.
 
 use core::{panic::Location, time::Duration};
-use std::thread;
+use std::{sync::mpsc, thread};
 
 use cobre_comm_trait::{CommError, Operation};
 
@@ -12,7 +12,7 @@ use crate::{
         log::{Element, Signature},
     },
     collective,
-    job::{config::Config, forming, names},
+    job::{config::Config, error::InitError, forming, names},
     memory::control::Control,
     sync::{
         cell::{Members, Presence, RankCell},
@@ -185,4 +185,58 @@ fn no_overwritten_word_makes_a_rank_wait_for_ever() {
         .iter()
         .map(|(place, garbage, told)| (words(&solo)[*place].0, garbage, told));
     assert!(hangs.is_empty(), "{:#x?}", named.collect::<Vec<_>>());
+}
+
+/// What a rank is told of a job that a launcher has founded, one word of which is overwritten with
+/// `garbage` once it waits for the other rank, which does not come.
+fn told_while_forming(rank: usize, place: usize, garbage: u64) -> Result<(), InitError> {
+    let name = names::random_job_name();
+    let (control, _named) = forming::found(&name, 2, 0, true, None).unwrap();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut config = Config::new(name, rank, 2);
+        config.launcher = Some(std::process::id());
+        config.attach_timeout = Duration::from_millis(20);
+        // Nobody listens after the time is up.
+        let _ = tell.send(forming::join(&config).map(drop));
+    });
+    while control.header().joined.count.load(Ordering::Acquire) == 0 {
+        thread::yield_now();
+    }
+    words(&control)[place].1(garbage);
+    let told = told.recv_timeout(FOR_EVER);
+    told.unwrap_or_else(|_| {
+        let word = words(&control)[place].0;
+        panic!("rank {rank} waits for ever: {word}, {garbage:#x}")
+    })
+}
+
+#[test]
+fn no_overwritten_word_makes_a_rank_wait_for_ever_for_a_job_to_form() {
+    let name = names::random_job_name();
+    let count = words(&forming::join(&Config::new(name, 0, 1)).unwrap()).len();
+    // A failure that came after the job had formed, too.
+    for garbage in [0, 1, 5, 0xffff, u64::MAX] {
+        for (rank, place) in (0..2).flat_map(|rank| (0..count).map(move |place| (rank, place))) {
+            // Whatever it is, it is told.
+            drop(told_while_forming(rank, place, garbage));
+        }
+    }
+}
+
+#[test]
+fn a_job_that_is_said_to_have_formed_without_all_ranks_is_an_error() {
+    let name = names::random_job_name();
+    let solo = forming::join(&Config::new(name, 0, 1)).unwrap();
+    let word = words(&solo).iter().position(|(name, _)| *name == "failure");
+    for garbage in [0, 5] {
+        let told = told_while_forming(0, word.unwrap(), garbage).unwrap_err();
+        let InitError::PeerFailed { cause, .. } = &told else {
+            panic!("{told}")
+        };
+        assert!(
+            matches!(cause, CommError::Corrupted { rank: 0, .. }),
+            "{cause}"
+        );
+    }
 }

@@ -108,6 +108,11 @@ impl Enrolment<'_> {
             if count as usize >= self.config.size {
                 return Ok(());
             }
+            // Only this rank says that the job has formed, and it has not yet.
+            if !failure::is_forming(self.control) {
+                self.check_failure()?;
+                return Err(self.overwritten());
+            }
             self.nap_on(joined, count)?;
             (1..self.config.size).for_each(|rank| self.fail_if_gone(rank));
         }
@@ -215,6 +220,19 @@ impl Enrolment<'_> {
                 cause: explain::explain(self.control, failure),
             },
         })
+    }
+
+    /// The error of a job whose failure word is nothing that a rank or a launcher writes while it forms.
+    /// The others are told, who may believe that the job has formed.
+    fn overwritten(&self) -> InitError {
+        let rank = self.config.rank;
+        let unknown = Failure::new(rank, None, Kind::Unknown);
+        failure::raise(self.control, unknown);
+        InitError::PeerFailed {
+            name: self.config.name.clone(),
+            joined: true,
+            cause: explain::explain(self.control, unknown),
+        }
     }
 
     fn taken(&self, rank: usize) -> InitError {
