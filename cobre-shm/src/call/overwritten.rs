@@ -188,15 +188,20 @@ fn no_overwritten_word_makes_a_rank_wait_for_ever() {
 }
 
 /// What a rank is told of a job that a launcher has founded, one word of which is overwritten with
-/// `garbage` once it waits for the other rank, which does not come.
-fn told_while_forming(rank: usize, place: usize, garbage: u64) -> Result<(), InitError> {
+/// `garbage` once it waits, for `patience` at most, for the other rank, which does not join.
+fn told_while_forming(
+    rank: usize,
+    place: usize,
+    garbage: u64,
+    patience: Duration,
+) -> Result<(), InitError> {
     let name = names::random_job_name();
     let (control, _named) = forming::found(&name, 2, 0, true, None).unwrap();
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         let mut config = Config::new(name, rank, 2);
         config.launcher = Some(std::process::id());
-        config.attach_timeout = Duration::from_millis(20);
+        config.attach_timeout = patience;
         // Nobody listens after the time is up.
         let _ = tell.send(forming::join(&config).map(drop));
     });
@@ -218,8 +223,9 @@ fn no_overwritten_word_makes_a_rank_wait_for_ever_for_a_job_to_form() {
     // A failure that came after the job had formed, too.
     for garbage in [0, 1, 5, 0xffff, u64::MAX] {
         for (rank, place) in (0..2).flat_map(|rank| (0..count).map(move |place| (rank, place))) {
-            // Whatever it is, it is told.
-            drop(told_while_forming(rank, place, garbage));
+            // Whatever it is told, it is told.
+            let patience = Duration::from_millis(20);
+            drop(told_while_forming(rank, place, garbage, patience));
         }
     }
 }
@@ -230,7 +236,8 @@ fn a_job_that_is_said_to_have_formed_without_all_ranks_is_an_error() {
     let solo = forming::join(&Config::new(name, 0, 1)).unwrap();
     let word = words(&solo).iter().position(|(name, _)| *name == "failure");
     for garbage in [0, 5] {
-        let told = told_while_forming(0, word.unwrap(), garbage).unwrap_err();
+        // It does not wait until its time is up.
+        let told = told_while_forming(0, word.unwrap(), garbage, 2 * FOR_EVER).unwrap_err();
         let InitError::PeerFailed { cause, .. } = &told else {
             panic!("{told}")
         };
