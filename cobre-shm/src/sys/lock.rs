@@ -24,6 +24,10 @@ use super::{process::ForkGuarded, shm};
 /// The byte that stands for the process that founded the job. Ranks lock the byte of their number.
 pub(crate) const FOUNDER: usize = 1 << 20;
 
+/// The byte of a process that is about to remove the name of an abandoned segment. Not the founder's:
+/// what is being removed must not look like a job that forms.
+pub(crate) const REMOVER: usize = FOUNDER + 1;
+
 fn flock(byte: usize) -> libc::flock {
     libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,

@@ -1,21 +1,32 @@
 //! Names in `/dev/shm` whose makers are known to be alive.
 //!
-//! Who makes an object locks its founder's byte at once and keeps the lock while the name is there.
+//! The maker of an object locks its founder's byte at once and keeps the lock while the name is there.
 //! So an object whose lock is free has been abandoned, with one exception: its maker may be just
-//! between making and locking it. That is why who removes an abandoned name takes the lock first: a
-//! maker that does not get it, or finds the name gone once it has, starts again.
+//! between making and locking it. That is why a process that removes an abandoned name locks a byte of
+//! its own first, and only then looks at the founder's. The maker locks the founder's byte first, and
+//! then looks at the other. At least one of the two sees the other's lock: the remover leaves the name
+//! alone, or the maker waits until the remover has finished, and starts again if the name is gone.
+//!
+//! Besides removers only the job itself removes its name, while its founder holds that lock. So the name
+//! still stands for the object that was looked at when it is removed.
 
-use std::{fs::File, io};
+use core::time::Duration;
+use std::{fs::File, io, thread};
 
 use super::{
-    lock::{self, FOUNDER, LockFile},
+    lock::{self, FOUNDER, LockFile, REMOVER},
     ours::{self, Access, NotOurs},
     shm,
+    waited::Waited,
 };
 use crate::point;
 
-/// How often a maker starts again: a sweep can only come in between once.
+/// How often a maker starts again: a remover can only come in between once.
 const ATTEMPTS: usize = 8;
+
+/// How long a maker waits for a remover, which needs a few system calls, unless somebody stops it.
+const PATIENCE: Duration = Duration::from_secs(10);
+const NAP: Duration = Duration::from_micros(100);
 
 /// Creates the object, locked. Its name must be new.
 pub(crate) fn create(name: &str) -> io::Result<(File, LockFile)> {
@@ -27,16 +38,12 @@ fn create_with<R>(name: &str, meanwhile: impl Fn(&File) -> R) -> io::Result<(Fil
     for _ in 0..ATTEMPTS {
         let file = shm::create(name)?;
         let _meanwhile = meanwhile(&file);
-        match lock(name, &file) {
+        match lock_own(name, &file) {
             Ok(Some(locks)) => return Ok((file, locks)),
-            Ok(None) => {
-                // A sweep has the lock, and the name goes with it, unless the sweep was killed meanwhile.
-                if ours::stands_for(name, &file)? {
-                    let _ = shm::unlink(name);
-                }
-            }
+            // Removed.
+            Ok(None) => {}
             Err(error) => {
-                let _ = shm::unlink(name);
+                let _ = remove_abandoned(name, &file);
                 return Err(error);
             }
         }
@@ -44,13 +51,23 @@ fn create_with<R>(name: &str, meanwhile: impl Fn(&File) -> R) -> io::Result<(Fil
     Err(io::Error::from(io::ErrorKind::AlreadyExists))
 }
 
-/// Takes the founder's lock of the object under `name`, if that is `file` and stays it.
-fn lock(name: &str, file: &File) -> io::Result<Option<LockFile>> {
+/// Takes the founder's lock of the object `file`, which this process has just made under `name`; `None`
+/// if the name has been removed.
+fn lock_own(name: &str, file: &File) -> io::Result<Option<LockFile>> {
     let Some(locks) = reopen(name, file)? else {
         return Ok(None);
     };
-    let locked = locks.try_lock(FOUNDER)?;
-    Ok((locked && ours::stands_for(name, file)?).then_some(locks))
+    if !locks.try_lock(FOUNDER)? {
+        return Err(io::Error::other("another process has locked it"));
+    }
+    let waited = Waited::begin();
+    while locks.is_held(REMOVER)? {
+        if waited.time(NAP) >= PATIENCE {
+            return Err(io::Error::other("another process is removing it"));
+        }
+        thread::sleep(NAP);
+    }
+    Ok(ours::stands_for(name, file)?.then_some(locks))
 }
 
 /// An open file of its own, for locks, of the object `file` under `name`; `None` if the name has gone or
@@ -67,13 +84,15 @@ pub(crate) fn reopen(name: &str, file: &File) -> io::Result<Option<LockFile>> {
 
 /// Removes the name if it still stands for `file` and its maker is gone. Returns whether it did.
 pub(crate) fn remove_abandoned(name: &str, file: &File) -> io::Result<bool> {
-    let removes = match lock(name, file)? {
-        Some(_locks) => {
-            shm::unlink(name)?;
-            true
-        }
-        None => false,
+    let Some(locks) = reopen(name, file)? else {
+        return Ok(false);
     };
+    // If another remover has it, that one removes the name.
+    let removes =
+        locks.try_lock(REMOVER)? && !locks.is_held(FOUNDER)? && ours::stands_for(name, file)?;
+    if removes {
+        shm::unlink(name)?;
+    }
     Ok(removes)
 }
 
@@ -84,7 +103,10 @@ pub(crate) fn is_held(file: &File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FOUNDER, create, create_with, is_held, remove_abandoned, reopen};
+    use super::{
+        FOUNDER, File, LockFile, REMOVER, create, create_with, is_held, remove_abandoned, reopen,
+        thread,
+    };
     use crate::{
         job::names,
         sys::{
@@ -92,6 +114,7 @@ mod tests {
             shm,
         },
     };
+    use core::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn a_name_is_removed_only_when_its_maker_is_gone() {
@@ -116,25 +139,62 @@ mod tests {
         assert!(remove_abandoned(&name, &other).unwrap());
     }
 
-    /// Who sweeps has the lock when the maker wants it, and is killed before it removes the name.
+    /// Makes `name` while a remover is at work that does `finish` once the maker has its lock, as the last
+    /// thing before its own is free. Returns what was made, and in which attempt.
+    fn create_beside(name: &str, finish: impl Fn() + Sync) -> ((File, LockFile), usize) {
+        let attempts = AtomicUsize::new(0);
+        let made = thread::scope(|scope| {
+            create_with(name, |file| {
+                if attempts.fetch_add(1, Ordering::Relaxed) > 0 {
+                    return;
+                }
+                let remover = reopen(name, file).unwrap().unwrap();
+                assert!(remover.try_lock(REMOVER).unwrap());
+                let finish = &finish;
+                scope.spawn(move || {
+                    while !remover.is_held(FOUNDER).unwrap() {
+                        thread::yield_now();
+                    }
+                    finish();
+                });
+            })
+        });
+        (made.unwrap(), attempts.into_inner())
+    }
+
     #[test]
-    fn a_name_that_a_sweep_has_locked_and_not_removed_is_made_again() {
+    fn a_maker_waits_for_a_remover_and_makes_the_name_again() {
         let name = names::unswept();
-        let seen = std::cell::Cell::new(0);
-        let (file, locks) = create_with(&name, |file| {
-            let made = seen.replace(seen.get() + 1);
-            if made > 0 {
-                return None;
-            }
-            let sweeper = reopen(&name, file).unwrap().unwrap();
-            assert!(sweeper.try_lock(FOUNDER).unwrap());
-            Some(sweeper)
-        })
-        .unwrap();
-        assert_eq!(seen.get(), 2);
+        let ((file, locks), attempts) = create_beside(&name, || shm::unlink(&name).unwrap());
+        assert_eq!(attempts, 2);
         assert!(is_held(&file).unwrap() && ours::stands_for(&name, &file).unwrap());
         shm::unlink(&name).unwrap();
         drop(locks);
+    }
+
+    #[test]
+    fn a_maker_keeps_the_name_if_the_remover_is_killed() {
+        let name = names::unswept();
+        let ((file, locks), attempts) = create_beside(&name, || ());
+        assert_eq!(attempts, 1);
+        assert!(is_held(&file).unwrap() && ours::stands_for(&name, &file).unwrap());
+        shm::unlink(&name).unwrap();
+        drop(locks);
+    }
+
+    /// A rank that meets it must not join, and a founder not be told that the name is in use.
+    #[test]
+    fn what_is_being_removed_does_not_look_like_a_job_that_forms() {
+        let name = names::unswept();
+        let (file, locks) = create(&name).unwrap();
+        drop(locks);
+        let remover = reopen(&name, &file).unwrap().unwrap();
+        assert!(remover.try_lock(REMOVER).unwrap());
+        assert!(!is_held(&file).unwrap());
+        // The other one sees to it.
+        assert!(!remove_abandoned(&name, &file).unwrap());
+        drop(remover);
+        assert!(remove_abandoned(&name, &file).unwrap());
     }
 
     /// The race that the lock decides: many who sweep while many make.
@@ -159,7 +219,10 @@ mod tests {
                     let Ok((file, locks)) = create(&name) else {
                         continue;
                     };
-                    assert!(ours::stands_for(&name, &file).unwrap());
+                    for _ in 0..20 {
+                        assert!(ours::stands_for(&name, &file).unwrap());
+                        thread::yield_now();
+                    }
                     shm::unlink(&name).unwrap();
                     drop(locks);
                 }
