@@ -5,6 +5,7 @@ mod common;
 
 use common::{Folder, is_gone, join, rank_of, signal_launcher, start, wait_for_text};
 use nix::sys::signal::Signal;
+use std::path::Path;
 use std::process::Command;
 
 /// `rank` of this file's tests, if one starts it so.
@@ -146,7 +147,8 @@ fn gdb_looks_at_no_stranger_if_a_rank_is_in_another_pid_namespace() {
     let folder = with_gdb("echo \"#0  looked at $*\"");
     let mut words = rank_of("says_ready", "2", &["-v", "--stacks", "--stdin", "all"]);
     let program = std::env::current_exe().unwrap();
-    let program = words.iter().position(|word| *word == *program).unwrap();
+    let is_program = |word: &String| Path::new(word) == program;
+    let program = words.iter().position(is_program).unwrap();
     let inside = "trap '' QUIT; exec unshare --pid --fork \"$@\"";
     words.splice(
         program..program,
