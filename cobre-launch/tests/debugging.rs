@@ -123,12 +123,14 @@ fn ctrl_c_in_a_debugger_interrupts_its_rank_alone() {
     let Some(tmux) = Tmux::new() else {
         return;
     };
-    let mut command = launcher(&["-n", "2", "--debug=1", "sleep", "1000"]);
+    let script = "echo rank $COBRE_SHM_RANK runs; while :; do :; done";
+    let mut command = launcher(&["-n", "2", "--debug=1", "sh", "-c", script]);
     tmux.of(&mut command);
     let mut job = start(command);
     let pane = tmux.wait_for("rank 1 is at its first instruction");
     tmux.command(&pane, "continue");
-    tmux.wait_for("Continuing.");
+    // Until it runs the debugger itself may get what is typed, and lose it.
+    job.read_until("rank 1 runs", 1);
     tmux.ask(&["send-keys", "-t", &pane, "C-c"]);
     tmux.wait_for("received signal SIGINT");
     // Nobody else has got it. (It would not end the rank if these tests were started with SIGINT
