@@ -171,8 +171,8 @@ fn descriptor(number: u32) -> io::Result<File> {
     match shared.map(File::from) {
         // The same open file: whoever else writes to it goes on behind the results.
         Some(file) if file.metadata()?.is_file() => Ok(file),
-        // Whether writing waits is a property of the open file, and others that write to it rely on it. A
-        // socket, and a pipe of another user, cannot be opened anew.
+        // Whether writing waits is a property of the open file, and others that write to it rely on
+        // it. A socket, and a pipe of another user, cannot be opened anew.
         Some(file) => Ok(anew().unwrap_or(file)),
         None => anew(),
     }

@@ -24,7 +24,7 @@ use crate::point;
 /// How often a maker starts again: a remover can only come in between once.
 const ATTEMPTS: usize = 8;
 
-/// How long a maker waits for a remover, which needs a few system calls, unless somebody stops it.
+/// How long a maker waits for a remover, which needs a few system calls unless it is stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 const NAP: Duration = Duration::from_micros(100);
 
@@ -103,10 +103,7 @@ pub(crate) fn is_held(file: &File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        FOUNDER, File, LockFile, REMOVER, create, create_with, is_held, remove_abandoned, reopen,
-        thread,
-    };
+    use super::{FOUNDER, REMOVER, create, create_with, is_held, remove_abandoned, reopen, thread};
     use crate::{
         job::names,
         sys::{
@@ -139,9 +136,9 @@ mod tests {
         assert!(remove_abandoned(&name, &other).unwrap());
     }
 
-    /// Makes `name` while a remover is at work that does `finish` once the maker has its lock, as the last
-    /// thing before its own is free. Returns what was made, and in which attempt.
-    fn create_beside(name: &str, finish: impl Fn() + Sync) -> ((File, LockFile), usize) {
+    /// How often an object must be made under `name` beside a remover that does `finish`, and gives its
+    /// lock back, once the maker has its own. In the end the name stands for what was made, locked.
+    fn attempts_beside_a_remover(name: &str, finish: impl Fn() + Sync) -> usize {
         let attempts = AtomicUsize::new(0);
         let made = thread::scope(|scope| {
             create_with(name, |file| {
@@ -159,27 +156,23 @@ mod tests {
                 });
             })
         });
-        (made.unwrap(), attempts.into_inner())
+        let (file, _locks) = made.unwrap();
+        assert!(is_held(&file).unwrap() && ours::stands_for(name, &file).unwrap());
+        shm::unlink(name).unwrap();
+        attempts.into_inner()
     }
 
     #[test]
     fn a_maker_waits_for_a_remover_and_makes_the_name_again() {
         let name = names::unswept();
-        let ((file, locks), attempts) = create_beside(&name, || shm::unlink(&name).unwrap());
-        assert_eq!(attempts, 2);
-        assert!(is_held(&file).unwrap() && ours::stands_for(&name, &file).unwrap());
-        shm::unlink(&name).unwrap();
-        drop(locks);
+        let remove = || shm::unlink(&name).unwrap();
+        assert_eq!(attempts_beside_a_remover(&name, remove), 2);
     }
 
     #[test]
     fn a_maker_keeps_the_name_if_the_remover_is_killed() {
         let name = names::unswept();
-        let ((file, locks), attempts) = create_beside(&name, || ());
-        assert_eq!(attempts, 1);
-        assert!(is_held(&file).unwrap() && ours::stands_for(&name, &file).unwrap());
-        shm::unlink(&name).unwrap();
-        drop(locks);
+        assert_eq!(attempts_beside_a_remover(&name, || ()), 1);
     }
 
     /// A rank that meets it must not join, and a founder not be told that the name is in use.

@@ -36,7 +36,8 @@
 //! into blocks ([`block_range`](cobre_shm::block_range)). Results are gathered in the order
 //! of their numbers, and every rank combines all of them in that order: sums never depend on who
 //! computed what. Random numbers are functions of what they are for, not of the rank that draws
-//! them, and an LP's solution depends on that LP alone. So the bits of the result are those of a single rank.
+//! them, and an LP's solution depends on that LP alone. So the bits of the result are those of a
+//! single rank.
 //!
 //! | step | collective |
 //! |---|---|

@@ -66,7 +66,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The failure of a rank with its fields, for the test that checks them; any other error as its sentence.
+/// The failure of a rank with its fields, for the test that checks them; any other error as its
+/// sentence.
 fn in_full(error: &CommError) -> String {
     match error {
         CommError::RankFailed {
